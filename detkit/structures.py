@@ -140,6 +140,22 @@ class Batch(NamedTuple):
     scored: Tensor
 
 
+class DenseOutput(NamedTuple):
+    """Raw output of an anchor-free dense head: levels in order of stride, each row by row.
+
+    Attributes:
+        distances: (B, N, 4, bins) logits of the distances left, top, right, bottom, in strides.
+        scores: (B, N, C) class logits.
+        anchors: (N, 2) cell centres x, y in input pixels.
+        strides: (N,) pixels.
+    """
+
+    distances: Tensor
+    scores: Tensor
+    anchors: Tensor
+    strides: Tensor
+
+
 class Predictions(NamedTuple):
     """Dense, decoded, not suppressed.
 

@@ -1,0 +1,1 @@
+"""One article a file: feature pyramids from images."""

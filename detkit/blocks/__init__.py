@@ -1,0 +1,1 @@
+"""One article a file: shape in = shape out."""

@@ -1,0 +1,1 @@
+"""Detectors composed of backbone, top, neck, remixers, head and criterion."""

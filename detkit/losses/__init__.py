@@ -1,0 +1,1 @@
+"""Losses, assigners and criteria."""

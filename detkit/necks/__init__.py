@@ -1,0 +1,1 @@
+"""One article a file: parts that mix levels."""

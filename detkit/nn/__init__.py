@@ -1,0 +1,1 @@
+"""Shared primitives of the networks."""

@@ -1,0 +1,1 @@
+"""Hosts of blocks: one module that maps a level to a level."""
