@@ -56,7 +56,7 @@ class Spec(BaseModel):
         for other in cls.family()._descendants():
             if other.__name__ == cls.__name__ and other.__module__ != cls.__module__:
                 raise TypeError(
-                    f"{cls.__module__} defines {_noun(cls.family())} '{cls.__name__}', but {other.__module__} already does; "
+                    f"{cls.__module__} defines {noun(cls.family())} '{cls.__name__}', but {other.__module__} already does; "
                     "rename one of them"
                 )
 
@@ -100,7 +100,7 @@ class Spec(BaseModel):
             hint = suggestion(name, parts)
             user = sorted(modules)
             needs = f"; it may come from your own code: add --import {' --import '.join(user)}" if user else ""
-            raise SpecError(where, f"no {_noun(cls.family())} '{name}'{hint}{needs}")
+            raise SpecError(where, f"no {noun(cls.family())} '{name}'{hint}{needs}")
         return typing.cast(type[S], parts[name])
 
 
@@ -134,7 +134,7 @@ def from_dict(family: type[S], tree: Any, where: str = "", modules: Iterable[str
     """
     spec = _parse(family, tree, where, tuple(modules))
     if not isinstance(spec, family):
-        raise SpecError(where, f"expected a {_noun(family)}, got {spec!r}")
+        raise SpecError(where, f"expected a {noun(family)}, got {spec!r}")
     return spec
 
 
@@ -186,7 +186,7 @@ def resolve(specs: list[type[Spec]], name: str | None, where: str, modules: Iter
         concrete = [cls for cls in specs if not inspect.isabstract(cls)]
         if len(concrete) == 1:
             return concrete[0]
-        raise SpecError(where, f"which {' or '.join(_noun(cls.family()) for cls in specs)}? Give its 'type'")
+        raise SpecError(where, f"which {' or '.join(noun(cls.family()) for cls in specs)}? Give its 'type'")
     for cls in specs[:-1]:
         try:
             return cls.find(name, where)
@@ -268,12 +268,12 @@ def explain(cls: type[Spec], error: ValidationError) -> SpecError:
         wanted = spec_classes(field.annotation) if field else []
         message = complaint["msg"][0].lower() + complaint["msg"][1:]
         if wanted and kind in ("model_type", "is_instance_of"):
-            message = f"should be a {' or '.join(_noun(c.family()) for c in wanted)}"
+            message = f"should be a {' or '.join(noun(c.family()) for c in wanted)}"
         where, text = path[:1] + [p for p in path[1:] if p.isdigit()], f"{message} (got {complaint['input']!r})"
     return SpecError(".".join([cls.__name__, *where]), text)
 
 
-def _noun(cls: type[Spec]) -> str:
+def noun(cls: type[Spec]) -> str:
     """Return a family's name as words: ``BoxLossSpec`` is a "box loss"."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", cls.__name__.removesuffix("Spec"))
     return " ".join(word if word.isupper() else word.lower() for word in words) or cls.__name__

@@ -1,0 +1,7 @@
+"""YOLOv8x with the recipe that it was published with."""
+
+from detkit.experiment import Experiment
+from detkit.recipes import yolo_recipe
+from detkit.zoo import yolov8
+
+config = Experiment(model=yolov8("x"), recipe=yolo_recipe())

@@ -1,0 +1,98 @@
+"""Reading configs and the user's own modules."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from detkit.errors import UserError
+from detkit.experiment import Experiment
+from detkit.spec import from_dict, suggestion
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import the user's modules (dotted names or ``.py`` files), so that their parts can be named.
+
+    The current folder is importable, as with ``python -m``.
+    """
+    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 (sys.path holds strings)
+        sys.path.insert(0, "")
+    for name in names:
+        if name.endswith(".py"):
+            _import_file(_existing(Path(name)))
+            continue
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                raise
+            raise UserError(
+                f"--import {name}: no module '{error.name}' in {Path.cwd()} or among the installed packages"
+            ) from None
+
+
+def load_config(path: str) -> Experiment:
+    """Return the experiment of a config: a Python file that defines ``config``, or a run's ``config.json``.
+
+    Raises:
+        UserError: no such file, no ``config`` in it, or an error in it; names the file and line.
+    """
+    file = _existing(Path(path).expanduser())
+    if file.suffix == ".json":
+        return _stored(file)
+    module = _import_file(file)
+    config = getattr(module, "config", None)
+    if not isinstance(config, Experiment):
+        what = "defines no 'config'" if config is None else f"has a 'config' that is a {type(config).__name__}"
+        raise UserError(f"{file} {what}; it must hold `config = Experiment(model=..., ...)`")
+    return config
+
+
+def _existing(file: Path) -> Path:
+    if file.is_file():
+        return file
+    if file.is_dir():
+        raise UserError(f"{file} is a folder; give a config file, such as {file / 'yolo11n.py'}")
+    folder = file.parent if file.parent.is_dir() else Path("configs")
+    others = sorted(str(other) for other in folder.glob("*.py"))
+    raise UserError(f"no file '{file}'{suggestion(str(file), others)}")
+
+
+def _stored(file: Path) -> Experiment:
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON: {error}") from None
+    if not isinstance(stored, dict) or "experiment" not in stored:
+        raise UserError(f"{file} holds no 'experiment'; a run's config.json does")
+    return from_dict(Experiment, stored["experiment"], modules=stored.get("modules", ()))
+
+
+def _import_file(file: Path) -> ModuleType:
+    """Import ``file`` under its stem; an error in it is told with its line there."""
+    file = file.resolve()
+    known = sys.modules.get(file.stem)
+    if known is not None and getattr(known, "__file__", None) == str(file):
+        return known
+    name = file.stem if known is None else f"{file.stem}_{abs(hash(str(file))):x}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        line = error.lineno if isinstance(error, SyntaxError) else frames[-1] if frames else None
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        raise UserError(f"{file}{f', line {line}' if line else ''}: {kind}{error}") from error
+    return module

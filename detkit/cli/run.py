@@ -1,0 +1,36 @@
+"""What all commands share: options, and errors that are sentences."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from detkit.errors import UserError
+
+WRONG_USE, INTERRUPTED = 2, 130
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def run(parser: argparse.ArgumentParser, command: Command, argv: Sequence[str] | None = None) -> int:
+    """Parse ``argv`` (by default the process's), call ``command`` and return the exit status.
+
+    A `UserError` is printed as one sentence (``--debug``: with its traceback) and gives status 2; Ctrl-C gives 130.
+    """
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_intermixed_args(argv)
+    try:
+        return command(arguments)
+    except UserError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_USE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        sys.stderr.close()
+        return 0

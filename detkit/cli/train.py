@@ -1,0 +1,78 @@
+"""``tools/train.py CONFIG [path=value ...]``: train a config, or go on with a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detkit.cli.config import import_modules, load_config
+from detkit.cli.run import INTERRUPTED, run
+from detkit.cli.show import outline
+from detkit.errors import UserError
+from detkit.experiment import Experiment
+from detkit.overrides import override
+
+if TYPE_CHECKING:
+    from detkit.train.fit import Result
+
+USAGE = "%(prog)s CONFIG [path=value ...] [--print] [--resume RUN] [--import MODULE]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; print where things are and COCO's numbers at the end."""
+    parser = argparse.ArgumentParser(prog="train.py", usage=USAGE, description="Train a detector, or go on with a run.")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="configs/yolo11n.py, or a run's config.json")
+    parser.add_argument("overrides", nargs="*", metavar="path=value", help="recipe.epochs=50 model.backbone=RepViT ...")
+    parser.add_argument("--print", dest="show", action="store_true", help="show the resolved experiment and stop")
+    parser.add_argument("--resume", metavar="RUN", help="go on with this run (runs/yolo11n/0) under its own stored experiment")
+    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    return run(parser, _train, argv)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    import_modules(arguments.modules)
+    experiment, name = _experiment(arguments)
+    if arguments.show:
+        if experiment.trainer:
+            from detkit.train.options import check_trainer  # imports lightning, seconds
+
+            check_trainer(experiment.trainer)
+        print(outline(experiment))
+        return 0
+    from detkit.train.fit import fit  # a typo must not wait for lightning
+
+    result = fit(experiment, name=name, resume=Path(arguments.resume) if arguments.resume else None)
+    print(report(result))
+    return INTERRUPTED if result.interrupted else 0
+
+
+def _experiment(arguments: argparse.Namespace) -> tuple[Experiment, str]:
+    """Return the experiment with its overrides, and the run's name."""
+    config, overrides = arguments.config, list(arguments.overrides)
+    if arguments.resume is None:
+        if config is None or "=" in config:
+            raise UserError(f"which config? Write {USAGE % {'prog': 'train.py'}}")
+        return override(load_config(config), overrides), Path(config).stem
+    stored = Path(arguments.resume).expanduser() / "config.json"
+    if not stored.is_file():
+        raise UserError(f"--resume {arguments.resume}: no config.json there; give a run folder, such as runs/yolo11n/0")
+    if config is not None and "=" in config:
+        overrides.insert(0, config)
+    elif config is not None:
+        load_config(config)  # it may define or import parts of the run
+    return override(load_config(str(stored)), overrides), stored.parent.parent.name
+
+
+def report(result: Result) -> str:
+    """Return the closing lines of a run: COCO's numbers of the best epoch, and where things are."""
+    from detkit.evaluation.coco import format_table  # pycocotools is not needed before
+
+    lines = []
+    if result.best is not None:
+        lines += [format_table(result.best), f"best epoch {result.best_epoch} by AP, in {result.seconds / 60:.1f} minutes"]
+    lines += [f"{label:9} {path}" for label, path in result.paths.items()]
+    if result.interrupted:
+        lines.append(f"interrupted; to go on: tools/train.py --resume {result.run}")
+    return "\n".join(lines)
