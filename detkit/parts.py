@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from detkit.errors import UserError
 from detkit.nn.gate import Gated
 from detkit.spec import Spec
-from detkit.structures import Detections, Geometry, Level, Predictions, Targets
+from detkit.structures import Assignment, Detections, Geometry, Level, Predictions, Targets
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -129,24 +129,61 @@ class HeadSpec(Spec):
         """Return the head; its forward takes ``(maps, targets=None)`` and returns a NamedTuple of tensors."""
 
 
+class Assigner(nn.Module, ABC):
+    """Decides which dense predictions answer for which boxes; nothing of it takes a gradient."""
+
+    @abstractmethod
+    def forward(self, scores: Tensor, boxes: Tensor, anchors: Tensor, targets: Targets) -> Assignment:
+        """Assign.
+
+        Args:
+            scores: (B, N, C) class logits.
+            boxes: (B, N, 4) predicted, xyxy in the unit of the targets.
+            anchors: (N, 2) the points x, y that predict, in the same unit.
+            targets: the boxes to be found.
+        """
+
+
 class AssignerSpec(Spec):
     """Says which dense predictions answer for which box."""
 
     home = "detkit.losses"
 
     @abstractmethod
-    def build(self) -> nn.Module:
+    def build(self) -> Assigner:
         """Return the assigner."""
 
 
+class BoxLoss(nn.Module, ABC):
+    """How far predicted boxes are from their targets; 0 where they are equal.
+
+    Half precision is lifted inside, and degenerate boxes give finite values and gradients. A loss with a running state
+    updates it in training only, and averages it over processes.
+    """
+
+    @abstractmethod
+    def forward(self, predicted: Tensor, target: Tensor, valid: Tensor | None = None, size: Tensor | None = None) -> Tensor:
+        """Compare matched boxes.
+
+        Args:
+            predicted: (..., 4) xyxy.
+            target: (..., 4) xyxy in the same unit.
+            valid: (...) bool, which pairs count in statistics over the batch; None for all. The caller drops the rest.
+            size: (2,) width and height of the image in the same unit, for losses that are relative to it.
+
+        Returns:
+            The loss (...) of each pair, valid or not.
+        """
+
+
 class BoxLossSpec(Spec):
-    """A loss between matched boxes: (..., 4) and (..., 4) xyxy in one unit -> (...), 0 where they are equal."""
+    """A loss between matched boxes."""
 
     home = "detkit.losses"
 
     @abstractmethod
-    def build(self) -> nn.Module:
-        """Return the loss; half precision is lifted inside, and degenerate boxes give finite values and gradients."""
+    def build(self) -> BoxLoss:
+        """Return the loss."""
 
 
 class CriterionSpec(Spec):

@@ -24,6 +24,11 @@ class Level(NamedTuple):
     channels: int
     stride: int
 
+    @property
+    def number(self) -> int:
+        """The 3 of p3: log2 of the stride. Parameters that belong to one level are named by it."""
+        return self.stride.bit_length() - 1
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -154,6 +159,22 @@ class DenseOutput(NamedTuple):
     scores: Tensor
     anchors: Tensor
     strides: Tensor
+
+
+class Assignment(NamedTuple):
+    """Which dense predictions answer for which boxes: a list of S slots an image, empty where the weight is zero.
+
+    S depends on shapes only, so nothing is read on the host. No prediction fills two slots.
+
+    Attributes:
+        prediction: (B, S) int64, index of the prediction, below N.
+        target: (B, S) int64, index of the box, below M.
+        weight: (B, S) in [0, 1], the class score to learn; weighs the box terms too.
+    """
+
+    prediction: Tensor
+    target: Tensor
+    weight: Tensor
 
 
 class Predictions(NamedTuple):

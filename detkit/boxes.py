@@ -1,0 +1,145 @@
+"""Box maths: conversions, areas and the IoU family.
+
+Boxes are (..., 4) tensors, xyxy unless a name says otherwise, in any one unit. Functions of two boxes broadcast:
+``iou(a, b)`` pairs them one to one, ``iou(a[:, None], b)`` each with each. Measures of half precision boxes are computed
+and returned in float32; other dtypes stay. Empty and inverted boxes count as having no extent, and every value and
+gradient is finite for them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-9
+"""Lengths and areas are divided by at least this: a hundredth of a pixel, squared, in boxes normalised to their image."""
+
+
+def lift(values: Tensor) -> Tensor:
+    """Return half precision values as float32, others as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+# --- one box ---------------------------------------------------------------------------------------------------------
+
+
+def to_cxcywh(boxes: Tensor) -> Tensor:
+    """Xyxy -> centre x, centre y, width, height."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat(((low + high) / 2, high - low), -1)
+
+
+def to_xyxy(boxes: Tensor) -> Tensor:
+    """Centre x, centre y, width, height -> xyxy."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat((centre - half, centre + half), -1)
+
+
+def from_distances(distances: Tensor, anchors: Tensor) -> Tensor:
+    """Distances left, top, right, bottom (..., 4) from points x, y (..., 2), in one unit -> xyxy."""
+    return torch.cat((anchors - distances[..., :2], anchors + distances[..., 2:]), -1)
+
+
+def to_distances(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Xyxy (..., 4) -> distances left, top, right, bottom from points x, y (..., 2); the inverse of `from_distances`."""
+    return torch.cat((anchors - boxes[..., :2], boxes[..., 2:] - anchors), -1)
+
+
+def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut boxes at the borders of an image of ``size`` (height, width)."""
+    height, width = size
+    x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
+    return torch.stack((x, y), -1).flatten(-2)
+
+
+def sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return widths and heights (...), at least zero."""
+    boxes = lift(boxes)
+    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0), (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
+
+
+def area(boxes: Tensor) -> Tensor:
+    """Return areas (...)."""
+    width, height = sides(boxes)
+    return width * height
+
+
+# --- two boxes: the terms --------------------------------------------------------------------------------------------
+
+
+def overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the areas (...) of intersection and union."""
+    a, b = lift(a), lift(b)
+    width = (torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])).clamp(min=0)
+    height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp(min=0)
+    shared = width * height
+    return shared, area(a) + area(b) - shared
+
+
+def hull(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return width and height (...) of the smallest box around both."""
+    a, b = lift(a), lift(b)
+    width = torch.maximum(a[..., 2], b[..., 2]) - torch.minimum(a[..., 0], b[..., 0])
+    height = torch.maximum(a[..., 3], b[..., 3]) - torch.minimum(a[..., 1], b[..., 1])
+    return width.clamp(min=0), height.clamp(min=0)
+
+
+def centre_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return the squared distance (...) between the centres."""
+    a, b = lift(a), lift(b)
+    x = a[..., 0] + a[..., 2] - b[..., 0] - b[..., 2]
+    y = a[..., 1] + a[..., 3] - b[..., 1] - b[..., 3]
+    return (x.square() + y.square()) / 4
+
+
+# --- two boxes: the measures -----------------------------------------------------------------------------------------
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return intersection over union (...), in [0, 1]."""
+    shared, union = overlap(a, b)
+    return shared / union.clamp(min=EPSILON)
+
+
+def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
+    """(..., N, 4) and (..., M, 4) -> the IoU (..., N, M) of each with each."""
+    return iou(a[..., :, None, :], b[..., None, :, :])
+
+
+def giou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the generalised IoU (...), in [-1, 1]: IoU - (hull - union) / hull (Rezatofighi et al., arXiv:1902.09630)."""
+    shared, union = overlap(a, b)
+    width, height = hull(a, b)
+    around = width * height
+    return shared / union.clamp(min=EPSILON) - (around - union) / around.clamp(min=EPSILON)
+
+
+def diou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the distance IoU (...), in [-1, 1]: IoU - (centre distance / hull diagonal)^2 (Zheng et al., arXiv:1911.08287)."""
+    return iou(a, b) - _remoteness(a, b)
+
+
+def ciou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the complete IoU (...): DIoU - alpha * v (Zheng et al., arXiv:1911.08287).
+
+    v = 4 / pi^2 * (atan(width / height) of a - that of b)^2 measures the difference of shape; alpha = v / (1 - IoU + v)
+    weighs it and takes no gradient.
+    """
+    plain = iou(a, b)
+    shape = 4 / math.pi**2 * (_angle(a) - _angle(b)).square()
+    alpha = shape.detach() / (1 - plain.detach() + shape.detach()).clamp(min=EPSILON)
+    return plain - _remoteness(a, b) - alpha * shape
+
+
+def _remoteness(a: Tensor, b: Tensor) -> Tensor:
+    """Return the squared distance (...) of the centres as a share of the squared diagonal of the hull."""
+    width, height = hull(a, b)
+    return centre_distance(a, b) / (width.square() + height.square()).clamp(min=EPSILON)
+
+
+def _angle(boxes: Tensor) -> Tensor:
+    """Return the angle (...) between the diagonal and the vertical."""
+    width, height = sides(boxes)
+    return torch.atan(width / height.clamp(min=EPSILON))
