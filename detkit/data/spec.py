@@ -1,0 +1,53 @@
+"""What an experiment says about its data: where images and boxes are, and the size they are shown at."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from detkit.spec import Spec
+
+MULTIPLE = 32
+"""Input sizes are multiples of the largest stride."""
+
+Pixels = Annotated[int, Field(ge=MULTIPLE)]
+
+
+class Data(Spec):
+    """A data set in COCO's format: a folder whose layout is found, or files named field by field."""
+
+    home = "detkit.data"
+
+    root: str | None = None
+    """Folder of the data set; the other paths are relative to it."""
+    size: Pixels | tuple[Pixels, Pixels] = 640
+    """Input pixels, one number or (height, width): multiples of 32."""
+    resize: Literal["letterbox", "stretch"] = "letterbox"
+    """letterbox keeps the aspect and pads with grey; stretch fills the input."""
+    limit: int | None = Field(None, ge=1)
+    """Use only the first so many images of each split."""
+    workers: int | None = Field(None, ge=0)
+    """Processes that load images, for each training process; 0 loads in the process itself. None: one a core, at most 4."""
+    train_images: str | None = None
+    """Folder of the training images, where it is not found by itself."""
+    train_annotations: str | None = None
+    """Annotation file of the training images, where it is not found by itself."""
+    val_images: str | None = None
+    """Folder of the validation images, where it is not found by itself."""
+    val_annotations: str | None = None
+    """Annotation file of the validation images; may name the training file."""
+
+    @field_validator("size")
+    @classmethod
+    def _multiples(cls, size: int | tuple[int, int]) -> int | tuple[int, int]:
+        for pixels in (size,) if isinstance(size, int) else size:
+            if pixels % MULTIPLE:
+                nearest = max(1, round(pixels / MULTIPLE)) * MULTIPLE
+                raise ValueError(f"{pixels} is no multiple of {MULTIPLE}; write {nearest}")
+        return size
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Input (height, width)."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
