@@ -1,0 +1,169 @@
+"""COCO's twelve numbers, per class too, over every image exactly once, whatever the number of processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+
+from detkit.evaluation.ground_truth import category_ids, complete, count_boxes
+from detkit.evaluation.packed import ScoredBoxes
+from detkit.evaluation.reference import pycocotools_curves
+from detkit.evaluation.table import align
+from detkit.structures import Detections
+
+UNKNOWN = -1
+"""Stands for the category of a label whose name the ground truth does not have."""
+
+
+class ClassResult(NamedTuple):
+    """How well one class was found.
+
+    Attributes:
+        ap: mean over the IoU thresholds 0.50 to 0.95; -1 where there is no box of the class.
+        ap50: the same at IoU 0.50.
+        boxes: ground truth boxes, crowds not counted.
+    """
+
+    ap: float
+    ap50: float
+    boxes: int
+
+
+class CocoResult(NamedTuple):
+    """COCO's numbers.
+
+    Attributes:
+        numbers: AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl; -1 where there are no such boxes.
+        classes: the same by class name, in the order of the ground truth's category ids.
+        images: images scored.
+        boxes: ground truth boxes in them, crowds not counted.
+    """
+
+    numbers: dict[str, float]
+    classes: dict[str, ClassResult]
+    images: int
+    boxes: int
+
+
+class CocoMetric:
+    """Collects detections and scores them as pycocotools does.
+
+    Under several processes each one updates with its own images; `compute` is then called by all of them and gives all of them
+    the same result. An image that is given twice counts once.
+    """
+
+    def __init__(self, ground_truth: dict[str, Any], names: Sequence[str]) -> None:
+        """Prepare the ground truth.
+
+        Args:
+            ground_truth: a COCO dict with ``images``, ``annotations`` and ``categories``; the file's own ids.
+            names: the detector's class names by label; they find the categories. Detections of a class that the ground truth
+                does not have cannot be scored and are left out.
+
+        Raises:
+            UserError: no images, no categories, or no class in common.
+        """
+        self.ground_truth = complete(ground_truth)
+        ids = category_ids(self.ground_truth, names)
+        self._known_images = {item["id"] for item in self.ground_truth["images"]}
+        self._category_of_label = np.array([UNKNOWN if number is None else number for number in ids], dtype=np.int64)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._image_ids: dict[int, None] = {}
+        self._found: list[ScoredBoxes] = []
+        self._gathered: tuple[ScoredBoxes, list[int]] | None = None
+
+    def update(
+        self,
+        detections: Sequence[Detections],
+        image_ids: Tensor | Sequence[int],
+        scored: Tensor | Sequence[bool] | None = None,
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            detections: of each image, in original pixels, best first.
+            image_ids: (B,) the ground truth's ids.
+            scored: (B,) False for surplus images that must not be counted; None means that all count.
+        """
+        ids = torch.as_tensor(image_ids).tolist()
+        counted = [True] * len(ids) if scored is None else torch.as_tensor(scored).tolist()
+        self._gathered = None
+        chosen: dict[int, Detections] = {}
+        for image_id, found, counts in zip(ids, detections, counted, strict=True):
+            if image_id not in self._known_images:
+                raise ValueError(f"image {image_id} is not in the ground truth")
+            if counts and image_id not in self._image_ids:
+                chosen.setdefault(image_id, found)
+        self._image_ids.update(dict.fromkeys(chosen))
+        if chosen:
+            self._found.append(self._pack(chosen))
+
+    def _pack(self, detections: dict[int, Detections]) -> ScoredBoxes:
+        """Return the detections by image id as packed arrays on the host; classes unknown to the ground truth are left out."""
+        items = list(detections.values())
+        labels = torch.cat([item.labels for item in items]).cpu().numpy()
+        xyxy = torch.cat([item.boxes.reshape(-1, 4) for item in items]).detach().cpu().double().numpy()
+        packed = ScoredBoxes(
+            np.repeat(np.array(list(detections), np.int64), [len(item.scores) for item in items]),
+            self._category_of_label[labels],
+            np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1),
+            torch.cat([item.scores for item in items]).detach().cpu().double().numpy(),
+        )
+        return packed.select(packed.category_ids != UNKNOWN)
+
+    def compute(self) -> CocoResult:
+        """Return the numbers over all images of all processes; every process must call it."""
+        found, image_ids = self._gather()
+        curves = pycocotools_curves(self.ground_truth, found, image_ids)
+        counts = count_boxes(self.ground_truth, image_ids)
+        classes = {}
+        for k, category in enumerate(sorted(self.ground_truth["categories"], key=lambda item: item["id"])):
+            classes[category["name"]] = ClassResult(*curves.of_class(k), counts[category["id"]])
+        return CocoResult(curves.summary(), classes, len(image_ids), counts.total())
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return all detections in COCO's results format; after `compute` any process may call it alone."""
+        return self._gather()[0].to_dicts()
+
+    def write_results(self, path: Path) -> None:
+        """Write `results` as JSON, the file that COCO's own evaluation reads."""
+        path.write_text(json.dumps(self.results()), encoding="utf-8")
+
+    def _gather(self) -> tuple[ScoredBoxes, list[int]]:
+        """Return the detections and image ids of all processes; an image that several have seen is the first one's."""
+        if self._gathered is None:
+            mine = (ScoredBoxes.concatenate(self._found), list(self._image_ids))
+            shares = [mine]
+            if distributed.is_available() and distributed.is_initialized():
+                shares = [mine] * distributed.get_world_size()
+                distributed.all_gather_object(shares, mine)
+            pieces, owned = [], dict[int, None]()
+            for found, image_ids in shares:
+                pieces.append(found.select(~np.isin(found.image_ids, list(owned))))
+                owned.update(dict.fromkeys(image_ids))
+            self._gathered = (ScoredBoxes.concatenate(pieces), list(owned))
+        return self._gathered
+
+
+def format_table(result: CocoResult) -> str:
+    """Return the twelve numbers and the AP of each class as aligned text; ``-`` where there are no boxes to find."""
+    names = list(result.numbers)
+    lines = [f"{result.images} images, {result.boxes} boxes"]
+    for row in (names[:6], names[6:]):
+        lines += ["", *align([row, [_number(result.numbers[name]) for name in row]])]
+    classes = [("class", "boxes", "AP", "AP50")]
+    classes += [(name, str(item.boxes), _number(item.ap), _number(item.ap50)) for name, item in result.classes.items()]
+    return "\n".join([*lines, "", *align(classes, left=1)])
+
+
+def _number(value: float) -> str:
+    return "-" if value < 0 else f"{value:.3f}"

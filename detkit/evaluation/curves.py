@@ -1,0 +1,51 @@
+"""Precision and recall, and the twelve numbers that COCO makes of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Curves(NamedTuple):
+    """What COCO's numbers are means of; -1 where there is nothing to find.
+
+    Axes: T the IoU thresholds 0.50 to 0.95, R the recalls 0.00 to 1.00, K the categories in order of id, A the areas (all,
+    small, medium, large), M the detections an image and category (1, 10, 100).
+
+    Attributes:
+        precision: (T, R, K, A, M).
+        recall: (T, K, A, M).
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+
+    def summary(self) -> dict[str, float]:
+        """Return COCO's twelve numbers under their usual names."""
+        precision, recall = self.precision, self.recall
+        return {
+            "AP": _mean(precision[:, :, :, 0, 2]),
+            "AP50": _mean(precision[0, :, :, 0, 2]),
+            "AP75": _mean(precision[5, :, :, 0, 2]),
+            "APs": _mean(precision[:, :, :, 1, 2]),
+            "APm": _mean(precision[:, :, :, 2, 2]),
+            "APl": _mean(precision[:, :, :, 3, 2]),
+            "AR1": _mean(recall[:, :, 0, 0]),
+            "AR10": _mean(recall[:, :, 0, 1]),
+            "AR100": _mean(recall[:, :, 0, 2]),
+            "ARs": _mean(recall[:, :, 1, 2]),
+            "ARm": _mean(recall[:, :, 2, 2]),
+            "ARl": _mean(recall[:, :, 3, 2]),
+        }
+
+    def of_class(self, position: int) -> tuple[float, float]:
+        """Return AP and AP50 of the category at ``position`` in order of id."""
+        precision = self.precision[:, :, position, 0, 2]
+        return _mean(precision), _mean(precision[0])
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what exists, -1 where nothing does."""
+    present = values[values > -1]
+    return float(present.mean()) if present.size else -1.0
