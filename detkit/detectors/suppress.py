@@ -1,0 +1,39 @@
+"""From dense predictions to detections by non-maximum suppression."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from detkit.structures import Detections, Geometry, Predictions
+
+CANDIDATES = 30_000
+"""Most candidates of an image that are compared with one another; the best ones, far more than detections are kept."""
+
+
+@torch.no_grad()
+def suppress(
+    predictions: Predictions, geometry: Geometry | None, confidence: float, iou: float, limit: int
+) -> list[Detections]:
+    """Return the detections of each image, best first; see `detkit.detectors.yolo.YOLODetector.detect`."""
+    image, row, label = (predictions.scores > confidence).nonzero(as_tuple=True)
+    scores = predictions.scores[image, row, label]
+    counts = image.bincount(minlength=len(predictions.scores)).tolist()
+    found = []
+    candidates = zip(row.split(counts), label.split(counts), scores.split(counts), strict=True)
+    for index, (rows, labels, values) in enumerate(candidates):
+        boxes = predictions.boxes[index, rows]
+        kept = _survivors(boxes, values, labels, iou, limit)
+        boxes = boxes[kept] if geometry is None else geometry.to_original(boxes[kept], index)
+        extras = {name: extra[index, rows[kept]] for name, extra in predictions.extras.items()}
+        found.append(Detections(boxes, values[kept], labels[kept], extras=extras))
+    return found
+
+
+def _survivors(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int) -> Tensor:
+    """Return the positions of the best candidates (N,) that no better one of their class suppresses, best first."""
+    if len(scores) <= CANDIDATES:
+        return batched_nms(boxes, scores, labels, iou)[:limit]
+    best = scores.topk(CANDIDATES).indices
+    return best[batched_nms(boxes[best], scores[best], labels[best], iou)[:limit]]

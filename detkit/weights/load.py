@@ -1,0 +1,76 @@
+"""Loading weights by role, whoever made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from torch import Tensor, nn
+
+from detkit.errors import UserError
+from detkit.weights import ultralytics
+from detkit.weights.report import Report
+
+Source = Literal["auto", "ultralytics", "rtdetr", "official"]
+
+Rename = Callable[[Mapping[str, Tensor]], dict[str, str]]
+"""Of a foreign state: its names -> ours; names that hold nothing to load are left out."""
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Source = "auto", strict: bool = False) -> Report:
+    """Copy what fits from ``state`` into ``module``, matched by role; the module keeps its dtype and device.
+
+    Args:
+        module: a detector, or a part of one whose names ``state`` has.
+        state: tensors by name.
+        source: whose names they are; "auto" takes ours where they match, then foreign ones that it recognises.
+        strict: every tensor of the module and of ``state`` must be matched.
+
+    Raises:
+        UserError: names that are not recognised, or, where ``strict``, tensors without a match.
+    """
+    own = module.state_dict()
+    names = _names(own, state, source)
+    matched = {ours: state[theirs] for theirs, ours in names.items() if ours in own}
+    reshaped = {
+        ours: (tuple(own[ours].shape), tuple(tensor.shape))
+        for ours, tensor in matched.items()
+        if own[ours].shape != tensor.shape
+    }
+    fitting = {ours: tensor for ours, tensor in matched.items() if ours not in reshaped}
+    report = Report(
+        loaded=tuple(name for name in own if name in fitting),
+        initial=tuple(name for name in own if name not in matched),
+        reshaped=reshaped,
+        unexpected=tuple(theirs for theirs, ours in names.items() if ours not in own),
+        parameters={name: parameter.numel() for name, parameter in module.named_parameters()},
+    )
+    if strict:
+        _demand_all(report)
+    module.load_state_dict(fitting, strict=False)
+    return report
+
+
+def _names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Source) -> dict[str, str]:
+    """Return the names of ``state`` -> ours."""
+    if source == "auto" and any(name in own for name in state):
+        return {name: name for name in state}
+    if source == "ultralytics" or (source == "auto" and ultralytics.recognises(state)):
+        return ultralytics.rename(state)
+    if source == "auto":
+        some = ", ".join(list(state)[:3]) or "none at all"
+        raise UserError(f"weights: these names are neither detkit's for this module nor of a known family: {some}, ...")
+    raise UserError(f"weights: no name table for source '{source}' yet; there is 'ultralytics' (and 'auto')")
+
+
+def _demand_all(report: Report) -> None:
+    for fault, names in (
+        ("missing", report.initial),
+        ("of another shape", tuple(report.reshaped)),
+        ("unexpected", report.unexpected),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise UserError(
+                f"weights: {len(names)} tensors are {fault}: {', '.join(names[:3])}{more}; strict=False loads the rest"
+            )

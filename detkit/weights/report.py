@@ -1,0 +1,54 @@
+"""What became of every tensor when weights were loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Report:
+    """Which tensors were loaded, and which were not and why.
+
+    Attributes:
+        loaded: names, ours, of tensors that were loaded.
+        initial: names, ours, of tensors that the file lacks.
+        reshaped: names, ours, of tensors of another shape in the file, with (our shape, the file's); left as they were.
+        unexpected: names, the file's, that the module has no place for.
+        parameters: elements of each of the module's parameters, by name.
+    """
+
+    loaded: tuple[str, ...]
+    initial: tuple[str, ...]
+    reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    unexpected: tuple[str, ...]
+    parameters: dict[str, int]
+
+    @property
+    def share(self) -> float:
+        """Share of the module's parameters (elements) that were loaded, 0 to 1."""
+        found = sum(self.parameters.get(name, 0) for name in self.loaded)
+        return found / max(1, sum(self.parameters.values()))
+
+    @property
+    def parts(self) -> dict[str, dict[str, int]]:
+        """Number of tensors loaded, initial, reshaped and unexpected in each part (backbone, neck, after.c5, ...)."""
+        table: dict[str, dict[str, int]] = {}
+        columns = ("loaded", "initial", "reshaped", "unexpected")
+        for column in columns:
+            for name in getattr(self, column):
+                row = table.setdefault(part_of(name), dict.fromkeys(columns, 0))
+                row[column] += 1
+        return table
+
+    def __str__(self) -> str:
+        rows = [("part", "loaded", "initial", "reshaped", "unexpected")]
+        rows += [(part, *map(str, counts.values())) for part, counts in self.parts.items()]
+        width = max(len(row[0]) for row in rows)
+        lines = [f"{row[0]:{width}}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]
+        return "\n".join([*lines, f"{self.share:.1%} of the parameters loaded"])
+
+
+def part_of(name: str) -> str:
+    """Return the part of a detector that a tensor belongs to: its first word, or two where the first holds several."""
+    first, *rest = name.split(".")
+    return f"{first}.{rest[0]}" if first in ("after", "remix", "top") and rest else first
