@@ -1,0 +1,100 @@
+"""One split of a data set, packed into flat arrays that worker processes share without copying."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Images and boxes of one split; image i owns the boxes ``starts[i]`` to ``starts[i + 1]``.
+
+    Python objects would be copied into every worker bit by bit, as reference counts are written; arrays are not.
+
+    Attributes:
+        names: class names by label, the same in every split.
+        category_ids: (C,) int64, the annotation file's id of each class; classes that it lacks have ids of their own.
+        paths: image files.
+        image_ids: (I,) int64, the file's ids.
+        sizes: (I, 2) int64, height and width.
+        starts: (I + 1,) int64.
+        boxes: (N, 4) float64, x, y, width, height as in the file, inside the image.
+        labels: (N,) int64.
+        crowds: (N,) bool; crowds are evaluated (as regions to ignore), never trained on.
+        areas: (N,) float64.
+        annotation_ids: (N,) int64, the file's ids.
+    """
+
+    names: tuple[str, ...]
+    category_ids: np.ndarray
+    paths: Texts
+    image_ids: np.ndarray
+    sizes: np.ndarray
+    starts: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowds: np.ndarray
+    areas: np.ndarray
+    annotation_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of an image."""
+        height, width = self.sizes[index]
+        return int(height), int(width)
+
+    def targets(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return boxes (N, 4) float32 xyxy and labels (N,) int64 of an image, without crowds."""
+        mine = slice(self.starts[index], self.starts[index + 1])
+        boxes = self.boxes[mine][~self.crowds[mine]]
+        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        return corners.astype(np.float32), self.labels[mine][~self.crowds[mine]]
+
+    def to_coco(self) -> dict[str, Any]:
+        """Return the split as a plain COCO dictionary: mended boxes under the file's own ids, crowds included.
+
+        Annotation ids are the file's where they are distinct and positive; pycocotools takes a match with annotation 0 for
+        no match.
+        """
+        ids = self.annotation_ids
+        if len(np.unique(ids)) < len(ids) or (ids < 1).any():
+            ids = np.arange(1, len(ids) + 1)
+        owner = np.repeat(self.image_ids, np.diff(self.starts))
+        columns = zip(
+            ids.tolist(),
+            owner.tolist(),
+            self.category_ids[self.labels].tolist(),
+            self.boxes.tolist(),
+            self.areas.tolist(),
+            self.crowds.astype(int).tolist(),
+            strict=True,
+        )
+        keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
+        images = zip(self.image_ids.tolist(), self.sizes.tolist(), self.paths, strict=True)
+        return {
+            "images": [{"id": i, "height": h, "width": w, "file_name": path} for i, (h, w), path in images],
+            "categories": [{"id": i, "name": name} for i, name in zip(self.category_ids.tolist(), self.names, strict=True)],
+            "annotations": [dict(zip(keys, row, strict=True)) for row in columns],
+        }
+
+
+class Texts(Sequence[str]):
+    """Immutable strings in one flat array."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        encoded = [text.encode() for text in texts]
+        self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
+        self._ends = np.cumsum([0, *map(len, encoded)])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        position = range(len(self))[index]  # turns negative positions, refuses what is out of range
+        return self._bytes[self._ends[position] : self._ends[position + 1]].tobytes().decode()

@@ -1,0 +1,96 @@
+"""Training images from one or four photographs, each resampled once, straight into its place.
+
+Letterbox, zoom, shift and mosaic are one scale and offset for each photograph (a `Tile`). Only what is seen of a photograph is
+resized, into its part of the input; what is not seen need not be decoded. The classic way (resize, paste into a canvas of
+four times the size, warp, crop) resamples twice and computes mostly what is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+MIN_SIDE = 2.0
+"""Pixels; boxes with a shorter side are dropped after augmentation."""
+MIN_VISIBLE = 0.1
+"""Boxes of which a smaller share of the area is left in the picture are dropped after augmentation."""
+
+
+class Tile(NamedTuple):
+    """Where a photograph goes: input = photograph * scale + offset, seen only within ``region``.
+
+    Attributes:
+        scale: x and y.
+        offset: x and y, pixels of the input.
+        region: left, top, right, bottom, whole pixels of the input.
+    """
+
+    scale: np.ndarray
+    offset: np.ndarray
+    region: np.ndarray
+
+    def seen(self, size: tuple[int, int]) -> np.ndarray | None:
+        """Return the part of the input (left, top, right, bottom) that a photograph of (height, width) fills, if any."""
+        corners = np.stack([self.offset, self.offset + self.scale * size[::-1]])
+        low = np.maximum(np.rint(corners[0]).astype(np.int64), self.region[:2])
+        high = np.minimum(np.rint(corners[1]).astype(np.int64), self.region[2:])
+        return np.concatenate([low, high]) if (low < high).all() else None
+
+
+def base_scale(size: tuple[int, int], shape: tuple[int, int], resize: str) -> np.ndarray:
+    """Return the (x, y) factors that fit a photograph of (height, width) ``size`` into an input of ``shape``."""
+    factors = np.array([shape[1] / size[1], shape[0] / size[0]])
+    return np.full(2, factors.min()) if resize == "letterbox" else factors
+
+
+def one_tile(size: tuple[int, int], scale: np.ndarray, centre: np.ndarray, shape: tuple[int, int]) -> Tile:
+    """Return the tile of a single photograph whose middle is at ``centre`` (x, y) of the input."""
+    return Tile(scale, centre - scale * size[::-1] / 2, np.array([0, 0, shape[1], shape[0]]))
+
+
+def four_tiles(
+    sizes: Sequence[tuple[int, int]], scales: Sequence[np.ndarray], meeting: np.ndarray, shape: tuple[int, int]
+) -> list[Tile]:
+    """Return the tiles of four photographs that meet, corner to corner, at ``meeting`` (x, y), perhaps out of the input."""
+    point = np.rint(meeting).astype(np.int64)
+    height, width = shape
+    x, y = point.clip(0, (width, height))
+    regions = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
+    inward = [(1, 1), (0, 1), (1, 0), (0, 0)]  # the share of its own size by which each lies left of and above the point
+    return [
+        Tile(scale, point - scale * size[::-1] * np.array(share), np.array(region))
+        for size, scale, share, region in zip(sizes, scales, inward, regions, strict=True)
+    ]
+
+
+def paste(canvas: np.ndarray, image: np.ndarray, size: tuple[int, int], tile: Tile, seen: np.ndarray) -> Tile:
+    """Draw a photograph into its part of the input; return the tile as drawn, rounded to whole pixels at both ends.
+
+    Args:
+        canvas: (H, W, 3) uint8 input, drawn into.
+        image: the photograph, perhaps decoded at a fraction of its size.
+        size: the photograph's own (height, width), which ``tile`` refers to.
+        tile: where it goes.
+        seen: ``tile.seen(size)``.
+    """
+    decoded = np.array(image.shape[1::-1])
+    reduced = decoded / size[::-1]
+    low = np.rint((seen[:2] - tile.offset) / tile.scale * reduced).astype(np.int64).clip(0, decoded - 1)
+    high = np.rint((seen[2:] - tile.offset) / tile.scale * reduced).astype(np.int64).clip(low + 1, decoded)
+    left, top, right, bottom = seen
+    source = image[low[1] : high[1], low[0] : high[0]]
+    canvas[top:bottom, left:right] = cv2.resize(source, (int(right - left), int(bottom - top)))
+    factor = (seen[2:] - seen[:2]) / (high - low)
+    return Tile(factor * reduced, seen[:2] - low * factor, seen)
+
+
+def move_boxes(boxes: np.ndarray, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+    """Map boxes (N, 4) xyxy of a photograph to the input, clipped to the tile's region; return them and which to keep."""
+    moved = boxes * np.tile(tile.scale, 2) + np.tile(tile.offset, 2)
+    clipped = moved.clip(np.tile(tile.region[:2], 2), np.tile(tile.region[2:], 2))
+    sides, before = clipped[:, 2:] - clipped[:, :2], moved[:, 2:] - moved[:, :2]
+    keep = (sides >= MIN_SIDE).all(1) & (sides.prod(1) >= MIN_VISIBLE * before.prod(1))
+    return clipped.astype(np.float32), keep

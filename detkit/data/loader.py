@@ -1,0 +1,144 @@
+"""Batches: for training, shuffled, augmented and resumable; for evaluation, every image exactly once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from detkit.data.annotations import Annotations
+from detkit.data.augment import Augment
+from detkit.data.dataset import Address, EvalDataset, TrainDataset
+from detkit.data.spec import Data
+from detkit.data.workers import Workers
+from detkit.errors import UserError
+from detkit.structures import Batch
+
+
+class TrainLoader:
+    """Augmented batches of a split: a seeded shuffle each epoch, the same whatever the number of workers.
+
+    Every batch has the same size: the last one is filled up with further samples from the start of the order. A set smaller
+    than a batch makes one batch of its own size. An iteration starts at the beginning of the epoch that `set_epoch` names
+    (by default: the one after the last), or where a loaded state left off; nothing is read before its first batch is asked for.
+
+    Args:
+        annotations: the training split.
+        data: input size, resizing, workers.
+        augment: augmentation.
+        batch: images a batch and process.
+        epochs: length of the run.
+        seed: of order and augmentation.
+        rank: which of ``world`` processes this is; each gets its own share of every epoch.
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        data: Data,
+        augment: Augment,
+        *,
+        batch: int,
+        epochs: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.batch = min(batch, math.ceil(len(annotations) / world))
+        self._length = math.ceil(len(annotations) / (self.batch * world))
+        self._rank, self._world = rank, world
+        self._epoch = 0
+        self._consumed = 0
+        self._resumes = False
+        dataset = TrainDataset(annotations, data, augment, epochs, seed)
+        self._workers = Workers(dataset, self._addresses, data.workers)
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the rest of a resumed epoch, or a whole one."""
+        if self._consumed >= self._length:
+            self._epoch, self._consumed = self._epoch + 1, 0
+        elif not self._resumes:
+            self._consumed = 0
+        self._resumes = False
+        for batch in self._workers:
+            self._consumed += 1
+            yield batch
+
+    @property
+    def sampler(self) -> TrainLoader:
+        """The loader itself: Lightning calls ``loader.sampler.set_epoch`` when an epoch starts."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next iteration is; one that `load_state_dict` goes on with is not started again."""
+        if epoch != self._epoch or not self._resumes:
+            self._epoch, self._consumed = epoch, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch and how many of its batches were handed out; what workers have prepared does not count."""
+        return {"epoch": self._epoch, "batches": self._consumed, "length": self._length}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where a state was taken.
+
+        Raises:
+            UserError: it was taken in mid-epoch with another number of batches an epoch.
+        """
+        finished = state["batches"] >= state["length"]
+        if state["length"] != self._length and not finished:
+            raise UserError(
+                f"the run stopped in mid-epoch with {state['length']} batches an epoch, now there are {self._length}; resume "
+                "with the same data, recipe.batch and number of processes, or from a checkpoint of an epoch's end"
+            )
+        self._epoch, self._consumed = state["epoch"], self._length if finished else state["batches"]
+        self._resumes = True
+
+    def _addresses(self) -> Iterator[list[Address]]:
+        """Yield this process's batches of the epoch from the first that was not consumed."""
+        epoch = self._epoch
+        for number in range(self._consumed, self._length):
+            start = (number * self._world + self._rank) * self.batch
+            yield [Address(epoch, start + i) for i in range(self.batch)]
+
+
+class EvalLoader:
+    """The images of a split, each scored exactly once over all processes, in order, not augmented.
+
+    Every process has the same number of images, at least one: where they don't divide evenly, surplus images keep processes
+    in step and carry ``scored=False``.
+
+    Args:
+        annotations: the split.
+        data: input size, resizing, workers.
+        batch: images a batch and process.
+        rank: which of ``world`` processes this is.
+        world: number of processes.
+    """
+
+    def __init__(self, annotations: Annotations, data: Data, *, batch: int, rank: int = 0, world: int = 1) -> None:
+        self.batch = batch
+        self._images = len(annotations)
+        self._share = math.ceil(len(annotations) / world)
+        self._rank, self._world = rank, world
+        self._workers = Workers(EvalDataset(annotations, data), self._indices, data.workers)
+
+    def __len__(self) -> int:
+        """Return the number of batches, the same in every process."""
+        return math.ceil(self._share / self.batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield this process's batches."""
+        for indices, batch in zip(self._indices(), self._workers, strict=True):
+            yield batch._replace(scored=torch.tensor(indices) < self._images)
+
+    def _indices(self) -> Iterator[list[int]]:
+        """Yield batches of indices; those beyond the last image are surplus."""
+        mine = range(self._rank, self._share * self._world, self._world)
+        for start in range(0, self._share, self.batch):
+            yield list(mine[start : start + self.batch])

@@ -1,0 +1,123 @@
+"""Worker processes that turn sample numbers into batches."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import cv2
+import torch
+from torch.utils.data import DataLoader
+
+from detkit.errors import UserError
+from detkit.structures import Batch, Geometry, Sample, Targets
+
+MAX_WORKERS = 4
+"""Where a `Data` spec leaves the number open."""
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Return samples of one input size as a batch."""
+    height, width = samples[0].image.shape[:2]
+    images = torch.empty(len(samples), 3, height, width, dtype=torch.uint8)
+    for planes, sample in zip(images.numpy(), samples, strict=True):
+        cv2.split(sample.image, list(planes))  # writes into the planes
+    return Batch(
+        images,
+        Targets.pack(
+            [torch.from_numpy(sample.boxes) for sample in samples],
+            [torch.from_numpy(sample.labels) for sample in samples],
+            [{name: torch.from_numpy(values) for name, values in sample.fields.items()} for sample in samples],
+        ),
+        Geometry(
+            torch.tensor([sample.scale for sample in samples], dtype=torch.float32),
+            torch.tensor([sample.offset for sample in samples], dtype=torch.float32),
+            torch.tensor([sample.size for sample in samples]),
+        ),
+        torch.tensor([sample.image_id for sample in samples]),
+        torch.ones(len(samples), dtype=torch.bool),
+    )
+
+
+class Dataset(Protocol):
+    """Samples by some kind of number."""
+
+    def __getitem__(self, key: Any) -> Sample:
+        """Return a sample."""
+
+
+class Workers:
+    """Batches of a data set, made ahead of time by processes that live as long as this object.
+
+    Numbers are sent to the workers, which keep no state of their own: a new epoch or a resumed one needs no new processes.
+    An error that the user can mend reaches the caller as it was raised.
+
+    Args:
+        dataset: what makes samples.
+        batches: called at the start of each iteration for the numbers of each batch.
+        workers: processes; 0 works in this one, None takes one a core, at most `MAX_WORKERS`.
+    """
+
+    def __init__(self, dataset: Dataset, batches: Callable[[], Iterator[list[Any]]], workers: int | None) -> None:
+        count = min(_cores(), MAX_WORKERS) if workers is None else workers
+        self._loader: DataLoader[Any] = DataLoader(
+            _Guarded(dataset),  # type: ignore[arg-type]
+            batch_sampler=_Plan(batches),
+            num_workers=count,
+            collate_fn=_collate_guarded,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_start_worker,
+            persistent_workers=count > 0,
+            generator=torch.Generator(),  # else each epoch would draw from the global stream, and a resumed run once more
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches."""
+        for batch in self._loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+class _Plan(Iterable[list[Any]]):
+    """Makes a function's iterator iterable again and again."""
+
+    def __init__(self, batches: Callable[[], Iterator[list[Any]]]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return self._batches()
+
+
+class _Guarded:
+    """Returns a user's error instead of raising it: PyTorch would raise it again with a worker's traceback for a message."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: Any) -> Sample | UserError:
+        try:
+            return self._dataset[key]
+        except UserError as error:
+            return error
+
+
+def _collate_guarded(items: Sequence[Sample | UserError]) -> Batch | UserError:
+    samples = []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        samples.append(item)
+    return collate(samples)
+
+
+def _start_worker(number: int) -> None:
+    """Prepare a worker process: one thread, and Ctrl-C left to the main process, which ends its workers itself."""
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
