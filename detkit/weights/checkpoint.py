@@ -25,6 +25,7 @@ from torch import Tensor
 
 import detkit
 from detkit.errors import UserError
+from detkit.spec import Spec, to_dict, user_modules
 
 FORMAT = 1
 """What this version writes; it reads this and, through `MIGRATIONS`, all earlier ones."""
@@ -70,19 +71,18 @@ class Checkpoint:
     step: int
 
 
-def header(experiment: dict[str, Any], modules: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
-    """Return the entries that make a Lightning checkpoint one of detkit's; all plain data.
+def header(experiment: Spec, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the entries, all plain data, that make a Lightning checkpoint one of detkit's.
 
     Args:
-        experiment: plain tree of the experiment's spec (`detkit.spec.to_dict`).
-        modules: the user's modules that it needs (`detkit.spec.user_modules`).
+        experiment: what was trained.
         classes: names by label.
     """
     return {
         "format": FORMAT,
         "detkit": detkit.__version__,
-        "experiment": experiment,
-        "modules": list(modules),
+        "experiment": to_dict(experiment),
+        "modules": user_modules(experiment),
         "classes": list(classes),
     }
 

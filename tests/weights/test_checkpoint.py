@@ -14,16 +14,26 @@ import torch
 
 import detkit
 from detkit.errors import UserError
+from detkit.spec import Spec
 from detkit.weights import checkpoint
 from detkit.weights.checkpoint import header, read_checkpoint, write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPERIMENT = {"type": "Experiment", "model": {"type": "YOLO"}, "seed": 0}
+
+
+class CheckpointTestSpec(Spec):
+    """Stands for an experiment that uses a part of the user's own."""
+
+    depth: int = 3
+
+
+EXPERIMENT = {"type": "CheckpointTestSpec", "depth": 3}
+MODULES = (CheckpointTestSpec.__module__,)
 
 
 def content(value: float = 1.0, **more) -> dict:
     weights = {"detector.head.weight": torch.full((4, 3), value), "loss.scale": torch.ones(1)}
-    return {"state_dict": weights, "epoch": 3, "global_step": 40} | header(EXPERIMENT, ["mylab.blocks"], ["猫", "dog"]) | more
+    return {"state_dict": weights, "epoch": 3, "global_step": 40} | header(CheckpointTestSpec(), ["猫", "dog"]) | more
 
 
 def names(folder: Path) -> list[str]:
@@ -33,7 +43,7 @@ def names(folder: Path) -> list[str]:
 def test_what_is_written_is_read(tmp_path):
     write_checkpoint(content(), tmp_path / "runs" / "last.ckpt")
     found = read_checkpoint(tmp_path / "runs" / "last.ckpt")
-    assert (found.experiment, found.modules, found.classes) == (EXPERIMENT, ("mylab.blocks",), ("猫", "dog"))
+    assert (found.experiment, found.modules, found.classes) == (EXPERIMENT, MODULES, ("猫", "dog"))
     assert (found.epoch, found.step, found.version) == (3, 40, detkit.__version__)
     assert list(found.weights) == ["head.weight"]
     assert torch.equal(found.weights["head.weight"], torch.ones(4, 3))
