@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from detkit.structures import Detections, Geometry, Predictions
 
@@ -33,6 +32,8 @@ def suppress(
 
 def _survivors(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int) -> Tensor:
     """Return the positions of the best candidates (N,) that no better one of their class suppresses, best first."""
+    from torchvision.ops import batched_nms  # takes seconds to import; `--print` must not wait for it
+
     if len(scores) <= CANDIDATES:
         return batched_nms(boxes, scores, labels, iou)[:limit]
     best = scores.topk(CANDIDATES).indices
