@@ -1,0 +1,116 @@
+"""Training: an experiment in, a run folder and a result out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from detkit.data.layout import open_data
+from detkit.evaluation.coco import CocoResult
+from detkit.experiment import Experiment
+from detkit.train.checkpoints import BEST, LAST, file_name
+from detkit.train.history import History
+from detkit.train.interrupt import Interrupted
+from detkit.train.loaders import Loaders
+from detkit.train.module import DetectorModule
+from detkit.train.optimization import derive
+from detkit.train.options import check_trainer
+from detkit.train.pictures import VAL_PICTURE
+from detkit.train.runs import CONFIG, new_run, write_config
+from detkit.train.start import check_classes, checkpoint_to_resume, new_detector
+from detkit.train.trainer import METRICS, make_trainer, quiet
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of a run.
+
+    Attributes:
+        run: the run folder.
+        best: COCO's numbers of the best epoch by AP; None before the first evaluation.
+        best_epoch: which one that is, from 1.
+        last: COCO's numbers of the latest evaluation.
+        interrupted: the user stopped it; ``fit(..., resume=run)`` goes on.
+        seconds: that this call took.
+        paths: files of the run folder by what they are.
+    """
+
+    run: Path
+    best: CocoResult | None
+    best_epoch: int | None
+    last: CocoResult | None
+    interrupted: bool
+    seconds: float
+    paths: dict[str, Path]
+
+
+def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None, progress: bool = True) -> Result:
+    """Train.
+
+    Args:
+        experiment: what to train, on what, and how.
+        name: of the run: the folder is ``<experiment.output>/<name>/<n>``.
+        resume: folder of a run to go on with, in place; ``experiment`` is then its stored one, perhaps with another
+            ``recipe.epochs``, ``data.root`` or ``trainer``.
+        progress: show a bar, or a line an epoch where standard error is no terminal.
+
+    Raises:
+        UserError: something in the experiment, the data or the run to resume is wrong.
+    """
+    started = time.monotonic()
+    check_trainer(experiment.trainer)
+    checkpoint = None if resume is None else checkpoint_to_resume(resume, experiment)
+    splits = open_data(experiment.data)
+    for note in splits.notes:
+        log.warning(note)
+    if checkpoint is None:
+        detector = new_detector(experiment, len(splits.names))
+    else:
+        check_classes(checkpoint, splits.names)
+        detector = experiment.model.build(len(splits.names))
+    run = resume or _new_run(Path(experiment.output).expanduser() / name)
+    history = History(run / METRICS)
+    with quiet():
+        trainer = make_trainer(experiment, run, history, progress)
+        recipe = derive(experiment.recipe, len(splits.train), len(splits.names), trainer.world_size)
+        experiment = experiment.model_copy(update={"recipe": recipe})
+        if trainer.is_global_zero:
+            write_config(run, experiment, splits.names)
+        module = DetectorModule(detector, experiment, splits.names)
+        interrupted = False
+        try:
+            trainer.fit(module, datamodule=Loaders(experiment, splits.val, splits.train), ckpt_path=checkpoint)
+        except Interrupted:
+            interrupted = True
+    return _result(run, history, interrupted, time.monotonic() - started)
+
+
+def _new_run(parent: Path) -> Path:
+    """Create the run folder, in the first process only; the others never write, and learn its name from the first."""
+    return new_run(parent) if getattr(rank_zero_only, "rank", 0) == 0 else parent
+
+
+def _result(run: Path, history: History, interrupted: bool, seconds: float) -> Result:
+    files = {
+        "best": run / file_name(BEST),
+        "last": run / file_name(LAST),
+        "metrics": run / METRICS,
+        "config": run / CONFIG,
+        "pictures": run / VAL_PICTURE,
+        "events": run / "tensorboard",
+    }
+    return Result(
+        run=run,
+        best=history.best[1] if history.best else None,
+        best_epoch=history.best[0] if history.best else None,
+        last=history.last[1] if history.last else None,
+        interrupted=interrupted,
+        seconds=seconds,
+        paths={name: path for name, path in files.items() if path.exists()},
+    )

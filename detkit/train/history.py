@@ -1,0 +1,139 @@
+"""``metrics.csv``: one row an epoch, kept in the checkpoint too, so that a resumed run continues it and never doubles it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from detkit.evaluation.coco import ClassResult, CocoResult
+from detkit.train.module import DetectorModule
+
+Row = dict[str, float]
+
+
+class History(Callback):
+    """Collects losses, COCO's numbers, learning rate and seconds of every epoch, and the best and the last result.
+
+    Attributes:
+        rows: of the finished epochs; an epoch without evaluation has no COCO numbers.
+        best: (epoch from 1, result) of the highest AP so far.
+        last: (epoch from 1, result) of the latest evaluation.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rows: list[Row] = []
+        self.best: tuple[int, CocoResult] | None = None
+        self.last: tuple[int, CocoResult] | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._batches = 0
+        self._seconds = 0.0
+        self._started = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of an epoch that is resumed."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start a row."""
+        self._sums, self._batches, self._seconds = {}, 0, 0.0
+        self._started = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add up the losses where they are, without reading them."""
+        for name, loss in cast(DetectorModule, pl_module).losses.items():
+            self._sums[name] = loss + self._sums[name].to(loss.device) if name in self._sums else loss.clone()
+        self._batches += 1
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish the row and write the file."""
+        epoch = trainer.current_epoch + 1
+        row: Row = {"epoch": epoch, **self._mean_losses(trainer)}
+        result = cast(DetectorModule, pl_module).result
+        if result is not None:
+            row |= result.numbers
+            self.last = (epoch, result)
+            if self.best is None or _single(result) > _single(self.best[1]):
+                self.best = self.last
+        row["lr"] = trainer.optimizers[0].param_groups[-1]["lr"]
+        row["seconds"] = round(self._elapsed(), 3)
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            write_table(self.rows, self.file)
+
+    def _mean_losses(self, trainer: Trainer) -> Row:
+        """Return the mean of each loss over the batches of all processes, and of their sum."""
+        names = list(self._sums)
+        means = torch.stack([self._sums[name] for name in names]) / self._batches
+        values = trainer.strategy.reduce(means, reduce_op="mean").tolist()
+        return {"loss": sum(values), **{f"loss_{name}": value for name, value in zip(names, values, strict=True)}}
+
+    def _elapsed(self) -> float:
+        return self._seconds + time.monotonic() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return finished and unfinished rows as plain data and tensors."""
+        return {
+            "rows": self.rows,
+            "best": plain(self.best),
+            "last": plain(self.last),
+            "sums": {name: value.cpu() for name, value in self._sums.items()},
+            "batches": self._batches,
+            "seconds": self._elapsed(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint was saved; rows that were written after it are written anew."""
+        self.rows = state_dict["rows"]
+        self.best, self.last = parse(state_dict["best"]), parse(state_dict["last"])
+        self._sums, self._batches = state_dict["sums"], state_dict["batches"]
+        self._seconds = state_dict["seconds"]
+
+
+def write_table(rows: list[Row], file: Path) -> None:
+    """Replace ``file`` by a CSV of the rows; a cell that a row lacks is empty."""
+    widest = max(rows, key=len)
+    names = [*widest, *dict.fromkeys(name for row in rows for name in row if name not in widest)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    aside = file.with_name(f".{file.name}")
+    aside.write_text(text.getvalue(), encoding="utf-8")
+    aside.replace(file)
+
+
+def _single(result: CocoResult) -> float:
+    """Return AP in the precision that Lightning logs and compares it in, so that ``best`` is what best.ckpt holds."""
+    return torch.tensor(result.numbers["AP"], dtype=torch.float32).item()
+
+
+def plain(scored: tuple[int, CocoResult] | None) -> dict[str, Any] | None:
+    """Return an epoch's result as plain data."""
+    if scored is None:
+        return None
+    epoch, result = scored
+    return {
+        "epoch": epoch,
+        "numbers": result.numbers,
+        "classes": {name: list(item) for name, item in result.classes.items()},
+        "images": result.images,
+        "boxes": result.boxes,
+    }
+
+
+def parse(stored: dict[str, Any] | None) -> tuple[int, CocoResult] | None:
+    """Return what `plain` was given."""
+    if stored is None:
+        return None
+    classes = {name: ClassResult(*item) for name, item in stored["classes"].items()}
+    return stored["epoch"], CocoResult(stored["numbers"], classes, stored["images"], stored["boxes"])

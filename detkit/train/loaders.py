@@ -1,0 +1,66 @@
+"""The data of a run, in the shape that Lightning asks for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+
+from detkit.data.annotations import Annotations
+from detkit.data.loader import EvalLoader, TrainLoader
+from detkit.experiment import Experiment
+
+
+class Loaders(LightningDataModule):
+    """Makes each process's loaders once the processes know one another."""
+
+    def __init__(self, experiment: Experiment, val: Annotations, train: Annotations | None = None) -> None:
+        super().__init__()
+        self.experiment, self.val, self.train = experiment, val, train
+
+    @cached_property
+    def ground_truth(self) -> dict[str, Any]:
+        """The validation split as a COCO dictionary."""
+        return self.val.to_coco()
+
+    @cached_property
+    def train_loader(self) -> TrainLoader:
+        """This process's share of the training images."""
+        experiment, trainer = self.experiment, self.trainer
+        assert trainer is not None
+        assert self.train is not None
+        return TrainLoader(
+            self.train,
+            experiment.data,
+            experiment.recipe.augment,
+            batch=experiment.recipe.batch,
+            epochs=experiment.recipe.epochs,
+            seed=experiment.seed,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+        )
+
+    @property
+    def batches(self) -> int:
+        """Training batches of an epoch, as ``trainer.limit_train_batches`` leaves them."""
+        assert self.trainer is not None
+        limit = self.trainer.limit_train_batches
+        if isinstance(limit, int):
+            return min(limit, len(self.train_loader))
+        return int(len(self.train_loader) * limit)
+
+    def train_dataloader(self) -> TrainLoader:
+        """Return the training batches."""
+        return self.train_loader
+
+    def val_dataloader(self) -> EvalLoader:
+        """Return the validation batches."""
+        assert self.trainer is not None
+        return EvalLoader(
+            self.val,
+            self.experiment.data,
+            batch=self.experiment.recipe.batch,
+            rank=self.trainer.global_rank,
+            world=self.trainer.world_size,
+        )

@@ -1,0 +1,127 @@
+"""The LightningModule: knows the contract of a detector, and nothing of boxes, anchors or matching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from detkit.data.rescale import random_shape, rescale
+from detkit.evaluation.coco import CocoMetric, CocoResult
+from detkit.experiment import Experiment
+from detkit.parts import Detector
+from detkit.structures import Batch
+from detkit.train.optimization import Course
+from detkit.train.roles import freeze
+from detkit.train.schedule import Schedule
+from detkit.weights.checkpoint import header
+
+CONFIDENCE, IOU, LIMIT = 0.001, 0.7, 300
+"""How detections are chosen for evaluation: nearly all of them, as COCO's curves need."""
+
+
+class DetectorModule(LightningModule):
+    """Trains and evaluates any `Detector` under the recipe of an experiment.
+
+    Attributes:
+        detector: what is trained.
+        losses: of the latest step, by name, weighted, detached.
+        result: of the latest evaluation in this epoch.
+        metric: made when training or evaluation starts.
+    """
+
+    metric: CocoMetric
+    course: Course
+
+    def __init__(self, detector: Detector, experiment: Experiment, names: Sequence[str]) -> None:
+        """Take a detector and its class ``names``; the recipe must be complete (`detkit.train.optimization.derive`)."""
+        super().__init__()
+        self.detector = detector
+        self.experiment, self.names = experiment, tuple(names)
+        self.losses: dict[str, Tensor] = {}
+        self.result: CocoResult | None = None
+        self._still = freeze(detector, experiment.recipe.freeze)
+
+    def setup(self, stage: str) -> None:
+        """Take the ground truth from the data."""
+        self.metric = CocoMetric(self.trainer.datamodule.ground_truth, self.names)  # type: ignore[attr-defined]
+
+    def train(self, mode: bool = True) -> DetectorModule:
+        """Set the mode; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        for norm in self._still:
+            norm.eval()
+        return self
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Optimizer:
+        """Return the optimizer; its learning rates are set at every batch."""
+        batches = self.trainer.datamodule.batches  # type: ignore[attr-defined]
+        self.course = Course(self.detector, Schedule(self.experiment.recipe, batches, self.trainer.world_size))
+        return self.course.build()
+
+    def on_train_start(self) -> None:
+        """Set what counts for an epoch that is resumed in its middle."""
+        self._set_epoch()
+
+    def on_train_epoch_start(self) -> None:
+        """Set what counts for the epoch."""
+        self.result = None
+        self._set_epoch()
+
+    def _set_epoch(self) -> None:
+        epoch, recipe = self.trainer.current_epoch, self.experiment.recipe
+        self.trainer.accumulate_grad_batches = self.course.schedule.accumulation(epoch)
+        is_last = epoch + 1 == recipe.epochs
+        self.trainer.check_val_every_n_epoch = 1 if is_last else recipe.eval_every
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set learning rates and momentum."""
+        done = self.trainer.current_epoch * self.course.schedule.batches + batch_idx
+        self.course.apply(self.trainer.optimizers[0], done)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the sum of the losses.
+
+        Lightning divides it by the number of batches whose gradients it sums; the recipe's learning rates are for the sum.
+        """
+        batch = self._rescaled(batch, batch_idx)
+        losses = self.detector(batch.images, batch.targets)
+        self.losses = {name: loss.detach() for name, loss in losses.items()}
+        self.log_dict({f"loss_{name}": loss for name, loss in self.losses.items()})
+        return sum(losses.values()) * self.trainer.accumulate_grad_batches
+
+    def _rescaled(self, batch: Batch, batch_idx: int) -> Batch:
+        amount = self.experiment.recipe.multi_scale
+        if not amount:
+            return batch
+        key = (self.experiment.seed, self.trainer.current_epoch, batch_idx)
+        return rescale(batch, random_shape(batch.images.shape[-2:], amount, max(self.detector.strides), key))
+
+    # --- evaluation --------------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget earlier images."""
+        self.metric.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Count the detections that are to be scored; return the predictions that they come from."""
+        predictions = self.detector(batch.images)
+        found = self.detector.detect(predictions, batch.geometry, CONFIDENCE, IOU, LIMIT)
+        self.metric.update(found, batch.image_ids, batch.scored)
+        return {"predictions": predictions}
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute and log COCO's numbers."""
+        self.result = self.metric.compute()
+        self.log_dict(self.result.numbers, batch_size=1)
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what it takes to rebuild the detector: experiment, class names, format."""
+        checkpoint.update(header(self.experiment, self.names))

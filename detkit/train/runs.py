@@ -1,0 +1,56 @@
+"""Run folders: ``runs/<name>/<n>/``, and the ``config.json`` that says all about a run."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning
+import torch
+
+import detkit
+from detkit.errors import UserError
+from detkit.experiment import Experiment
+from detkit.spec import to_dict, user_modules
+
+CONFIG = "config.json"
+
+
+def new_run(parent: Path) -> Path:
+    """Create the next of the folders ``parent``/0, 1, 2, ...; two runs that start at once get two folders.
+
+    Raises:
+        UserError: it cannot be created.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        number = max((int(path.name) for path in parent.iterdir() if path.name.isdecimal()), default=-1) + 1
+        while True:
+            run = parent / str(number)
+            try:
+                run.mkdir()
+                return run
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise UserError(f"output: cannot create a run folder in {parent}: {error.strerror or error}") from None
+
+
+def write_config(run: Path, experiment: Experiment, names: Sequence[str]) -> None:
+    """Write the resolved experiment, the class names and the versions of what it ran on."""
+    content = {
+        "experiment": to_dict(experiment),
+        "modules": user_modules(experiment),
+        "classes": list(names),
+        "versions": {
+            "detkit": detkit.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+        },
+    }
+    aside = run / f".{CONFIG}"
+    aside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.replace(run / CONFIG)

@@ -1,0 +1,111 @@
+"""Where a run starts from: nothing, other weights, or its own last checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from detkit.errors import UserError
+from detkit.experiment import Experiment
+from detkit.parts import Detector
+from detkit.spec import to_dict
+from detkit.train.checkpoints import LAST, file_name
+from detkit.train.randomness import seed_all
+from detkit.train.roles import check_roles
+from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
+from detkit.weights.load import load_weights
+
+log = logging.getLogger(__name__)
+
+FIXED = ("model", "seed")
+"""What a resumed run cannot change."""
+
+
+def new_detector(experiment: Experiment, num_classes: int) -> Detector:
+    """Return the detector with its initial weights, which are a function of the seed and of ``experiment.init``.
+
+    Raises:
+        UserError: weights that cannot be used, or roles in the recipe that the detector does not have.
+    """
+    seed_all(experiment.seed)
+    detector = experiment.model.build(num_classes)
+    check_roles(detector, experiment.recipe.freeze, "recipe.freeze")
+    check_roles(detector, experiment.recipe.lr_scale, "recipe.lr_scale")
+    missing = set(detector.state_dict())
+    if experiment.init is not None:
+        report = load_weights(detector, read_weights(Path(experiment.init).expanduser()))
+        if not report.loaded:
+            raise UserError(f"init: {experiment.init} holds nothing that fits this model")
+        log.warning("initial weights from %s\n%s", experiment.init, report)
+        missing -= set(report.loaded)
+    check_frozen_norms(detector, missing)
+    return detector
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint of detkit (the averaged ones), or of a plain state dict.
+
+    Raises:
+        UserError: it is neither.
+    """
+    content = read_content(path)
+    if "format" in content:
+        return read_checkpoint(path).weights
+    if not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"init: {path} is neither a checkpoint of detkit nor a state dict of tensors")
+    return content
+
+
+def check_frozen_norms(detector: nn.Module, initial: set[str]) -> None:
+    """Refuse to train behind frozen batch norms whose statistics nobody has ever measured.
+
+    Args:
+        detector: what is to be trained.
+        initial: names of the tensors that were not loaded.
+
+    Raises:
+        UserError: a frozen norm is among them.
+    """
+    for name, module in detector.named_modules():
+        if isinstance(module, FrozenBatchNorm2d) and f"{name}.running_mean" in initial:
+            raise UserError(
+                f"{name} is a frozen batch norm with its initial statistics, so this network cannot learn; "
+                'write norm="batch" to train from scratch, or name weights that hold it in init'
+            )
+
+
+def checkpoint_to_resume(run: Path, experiment: Experiment) -> Path:
+    """Return the checkpoint that a run goes on from.
+
+    Raises:
+        UserError: there is none, it is damaged, the run is over, or ``experiment`` is another one's.
+    """
+    path = run / file_name(LAST)
+    if not path.is_file():
+        raise UserError(f"{run} has no {path.name} to go on from: it stopped before its first checkpoint; start it anew")
+    content = migrate(read_content(path), path)
+    stored, wanted = content["experiment"], to_dict(experiment)
+    for field in FIXED:
+        if stored[field] != wanted[field]:
+            raise UserError(f"{field}: a resumed run keeps its own; start a new run, with init={path} for its weights")
+    if wanted["recipe"]["optimizer"] is None or wanted["recipe"]["optimizer"]["type"] != stored["recipe"]["optimizer"]["type"]:
+        raise UserError(f"recipe.optimizer: a resumed run keeps its {stored['recipe']['optimizer']['type']}; start a new run")
+    done = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if done >= experiment.recipe.epochs:
+        raise UserError(f"{run} has finished its {done} epochs; give more with recipe.epochs=<number>")
+    return path
+
+
+def check_classes(path: Path, names: Sequence[str]) -> None:
+    """Check that the data still have the classes of the run.
+
+    Raises:
+        UserError: they don't.
+    """
+    known = read_checkpoint(path).classes
+    if known != tuple(names):
+        raise UserError(f"data: the run was trained on the classes {', '.join(known)}; now there are {', '.join(names)}")

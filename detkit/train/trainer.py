@@ -1,0 +1,100 @@
+"""Lightning's Trainer, set up for a run."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from detkit.errors import UserError
+from detkit.experiment import Experiment
+from detkit.train.averaging import MovingAverage
+from detkit.train.checkpoints import BEST, LAST, RunCheckpoint, SafeCheckpointIO, file_name
+from detkit.train.history import History
+from detkit.train.interrupt import Interruption
+from detkit.train.pictures import Pictures
+from detkit.train.progress import progress_callback
+from detkit.train.randomness import RandomStates
+
+METRICS = "metrics.csv"
+LOG_EVERY = 10
+"""Steps between entries of TensorBoard, unless ``trainer.log_every_n_steps`` says otherwise."""
+
+BY_DESIGN = (
+    "Checkpoint directory .* exists and is not empty",
+    "Found .* module.s. in eval mode at the start of training",
+    ".*could not find the monitored key in the returned metrics",
+    "The number of training batches .* is smaller than the logging interval",
+    ".*does not have many workers",
+    ".*LeafSpec.* is deprecated",
+)
+"""Warnings of Lightning about what detkit does on purpose."""
+
+
+def make_trainer(experiment: Experiment, run: Path, history: History, progress: bool) -> Trainer:
+    """Return the Trainer of a run.
+
+    Raises:
+        UserError: a ``trainer.*`` value that Lightning refuses.
+    """
+    recipe = experiment.recipe
+    options = {"log_every_n_steps": LOG_EVERY} | experiment.trainer
+    logger = TensorBoardLogger(run, name="tensorboard", version="") if experiment.logger == "tensorboard" else False
+    try:
+        return Trainer(
+            **options,
+            max_epochs=recipe.epochs,
+            gradient_clip_val=recipe.clip,
+            callbacks=_callbacks(experiment, run, history, progress),
+            logger=logger,
+            plugins=[SafeCheckpointIO()],
+            default_root_dir=run,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            enable_autolog_hparams=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {error}") from error
+
+
+def _callbacks(experiment: Experiment, run: Path, history: History, progress: bool) -> list[Callback]:
+    """Return the callbacks in the order in which they act: averages and records first, then stopping, then saving."""
+    recipe = experiment.recipe
+    callbacks: list[Callback] = []
+    if recipe.ema is not None:
+        callbacks.append(MovingAverage(recipe.ema, recipe.ema_warmup))
+    callbacks += [RandomStates(experiment.seed), history, Pictures(run)]
+    if progress:
+        callbacks.append(progress_callback())
+    if recipe.patience is not None:
+        callbacks.append(EarlyStopping("AP", mode="max", patience=recipe.patience, check_on_train_epoch_end=False))
+    callbacks += [Interruption(run / file_name(LAST)), RunCheckpoint(run, BEST, monitor="AP"), RunCheckpoint(run, LAST)]
+    if recipe.checkpoint_steps is not None:
+        callbacks.append(RunCheckpoint(run, LAST, steps=recipe.checkpoint_steps))
+    return callbacks
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what Lightning says about devices, tips and detkit's own choices; its other warnings stay."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in BY_DESIGN:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
