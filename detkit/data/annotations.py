@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from detkit.structures import Sample
+
 
 @dataclass(frozen=True)
 class Annotations:
@@ -49,12 +51,17 @@ class Annotations:
         height, width = self.sizes[index]
         return int(height), int(width)
 
-    def targets(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return boxes (N, 4) float32 xyxy and labels (N,) int64 of an image, without crowds."""
+    def sample(self, index: int, image: np.ndarray) -> Sample:
+        """Return an image, decoded at its own size or less, with its boxes; crowds are left out."""
+        height, width = self.size(index)
+        scale = (image.shape[1] / width, image.shape[0] / height)
         mine = slice(self.starts[index], self.starts[index + 1])
-        boxes = self.boxes[mine][~self.crowds[mine]]
-        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-        return corners.astype(np.float32), self.labels[mine][~self.crowds[mine]]
+        boxes = self.boxes[mine]
+        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) * (scale + scale)
+        sample = Sample(
+            image, corners.astype(np.float32), self.labels[mine], int(self.image_ids[index]), (height, width), scale
+        )
+        return sample.select(~self.crowds[mine])
 
     def to_coco(self) -> dict[str, Any]:
         """Return the split as a plain COCO dictionary: mended boxes under the file's own ids, crowds included.

@@ -8,10 +8,13 @@ four times the size, warp, crop) resamples twice and computes mostly what is thr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from detkit.structures import Sample
 
 MIN_SIDE = 2.0
 """Pixels; boxes with a shorter side are dropped after augmentation."""
@@ -66,31 +69,39 @@ def four_tiles(
     ]
 
 
-def paste(canvas: np.ndarray, image: np.ndarray, size: tuple[int, int], tile: Tile, seen: np.ndarray) -> Tile:
-    """Draw a photograph into its part of the input; return the tile as drawn, rounded to whole pixels at both ends.
+def place(canvas: np.ndarray, photo: Sample, tile: Tile, seen: np.ndarray) -> Sample:
+    """Draw a photograph into its part of the input; return its boxes there, clipped, without those hardly seen.
 
     Args:
         canvas: (H, W, 3) uint8 input, drawn into.
-        image: the photograph, perhaps decoded at a fraction of its size.
-        size: the photograph's own (height, width), which ``tile`` refers to.
+        photo: the photograph, perhaps decoded at a fraction of its size.
         tile: where it goes.
-        seen: ``tile.seen(size)``.
+        seen: ``tile.seen(photo.size)``.
     """
-    decoded = np.array(image.shape[1::-1])
-    reduced = decoded / size[::-1]
-    low = np.rint((seen[:2] - tile.offset) / tile.scale * reduced).astype(np.int64).clip(0, decoded - 1)
-    high = np.rint((seen[2:] - tile.offset) / tile.scale * reduced).astype(np.int64).clip(low + 1, decoded)
+    decoded, wanted = np.array(photo.image.shape[1::-1]), tile.scale / photo.scale
+    low = np.rint((seen[:2] - tile.offset) / wanted).astype(np.int64).clip(0, decoded - 1)
+    high = np.rint((seen[2:] - tile.offset) / wanted).astype(np.int64).clip(low + 1, decoded)
     left, top, right, bottom = seen
-    source = image[low[1] : high[1], low[0] : high[0]]
-    canvas[top:bottom, left:right] = cv2.resize(source, (int(right - left), int(bottom - top)))
-    factor = (seen[2:] - seen[:2]) / (high - low)
-    return Tile(factor * reduced, seen[:2] - low * factor, seen)
-
-
-def move_boxes(boxes: np.ndarray, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
-    """Map boxes (N, 4) xyxy of a photograph to the input, clipped to the tile's region; return them and which to keep."""
-    moved = boxes * np.tile(tile.scale, 2) + np.tile(tile.offset, 2)
-    clipped = moved.clip(np.tile(tile.region[:2], 2), np.tile(tile.region[2:], 2))
+    source = photo.image[low[1] : high[1], low[0] : high[0]]
+    cv2.resize(source, (int(right - left), int(bottom - top)), dst=canvas[top:bottom, left:right])
+    scale = (seen[2:] - seen[:2]) / (high - low)  # as drawn: both ends are whole pixels
+    offset = seen[:2] - low * scale
+    moved = photo.boxes * np.tile(scale, 2) + np.tile(offset, 2)
+    clipped = moved.clip(np.tile(seen[:2], 2), np.tile(seen[2:], 2))
     sides, before = clipped[:, 2:] - clipped[:, :2], moved[:, 2:] - moved[:, :2]
     keep = (sides >= MIN_SIDE).all(1) & (sides.prod(1) >= MIN_VISIBLE * before.prod(1))
-    return clipped.astype(np.float32), keep
+    return replace(photo, image=canvas, boxes=clipped.astype(np.float32)).select(keep)
+
+
+def join(canvas: np.ndarray, placed: Sequence[Sample], image_id: int) -> Sample:
+    """Return the input with the boxes of all that was placed in it; it is its own original, there being no one way back."""
+    if not placed:
+        return Sample(canvas, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), image_id, canvas.shape[:2])
+    return Sample(
+        canvas,
+        np.concatenate([photo.boxes for photo in placed]),
+        np.concatenate([photo.labels for photo in placed]),
+        image_id,
+        canvas.shape[:2],
+        fields={name: np.concatenate([photo.fields[name] for photo in placed]) for name in placed[0].fields},
+    )

@@ -13,7 +13,7 @@ import numpy as np
 
 from detkit.data.annotations import Annotations
 from detkit.data.augment import Augment
-from detkit.data.collage import base_scale, four_tiles, move_boxes, one_tile, paste
+from detkit.data.collage import base_scale, four_tiles, join, one_tile, place
 from detkit.data.images import load_annotated, reduction_for
 from detkit.data.pixels import flip, shift_colour
 from detkit.data.resize import GREY, fit
@@ -35,11 +35,8 @@ class EvalDataset:
 
     def __getitem__(self, index: int) -> Sample:
         index %= len(self.annotations)
-        size = self.annotations.size(index)
-        image = load_annotated(self.annotations.paths[index], size)
-        boxes, labels = self.annotations.targets(index)
-        sample = Sample(image, boxes, labels, int(self.annotations.image_ids[index]), size)
-        return fit(sample, self.data.shape, self.data.resize)
+        image = load_annotated(self.annotations.paths[index], self.annotations.size(index))
+        return fit(self.annotations.sample(index, image), self.data.shape, self.data.resize)
 
 
 class Address(NamedTuple):
@@ -106,19 +103,13 @@ class TrainDataset:
         else:
             tiles = four_tiles(sizes, scales, centre + zoom * extent * rng.uniform(-0.5, 0.5, 2), shape)
         canvas = np.full((*shape, 3), GREY, np.uint8)
-        boxes, labels = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
+        placed = []
         for index, size, tile in zip(indices, sizes, tiles, strict=True):
             seen = tile.seen(size)
-            if seen is None:
-                continue
-            image = self._images.get(index, reduction_for(tile.scale.max()))
-            drawn = paste(canvas, image, size, tile, seen)
-            original, classes = self.annotations.targets(index)
-            moved, keep = move_boxes(original, drawn)
-            boxes.append(moved[keep])
-            labels.append(classes[keep])
-        image_id = int(self.annotations.image_ids[indices[0]])
-        return Sample(canvas, np.concatenate(boxes), np.concatenate(labels), image_id, shape)
+            if seen is not None:
+                image = self._images.get(index, reduction_for(tile.scale.max()))
+                placed.append(place(canvas, self.annotations.sample(index, image), tile, seen))
+        return join(canvas, placed, int(self.annotations.image_ids[indices[0]]))
 
 
 class Order(NamedTuple):

@@ -9,8 +9,8 @@ import numpy as np
 
 from detkit.structures import Sample
 
-HUES = 180
-"""Steps of the hue circle in OpenCV's 8-bit HSV."""
+HUES = 256
+"""Steps of the hue circle in OpenCV's full 8-bit HSV."""
 
 
 def flip(sample: Sample) -> Sample:
@@ -24,6 +24,6 @@ def shift_colour(image: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Multiply hue (round the circle), saturation and value of an (H, W, 3) uint8 RGB image by three ``factors``, in place."""
     levels = np.arange(256)[:, None] * factors
     table = np.stack([levels[:, 0] % HUES, levels[:, 1].clip(0, 255), levels[:, 2].clip(0, 255)], axis=1)
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
     cv2.LUT(hsv, table.astype(np.uint8)[None], dst=hsv)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=image)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL, dst=image)
