@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import detkit
+from detkit import __version__
 from detkit.errors import UserError
 from detkit.spec import Spec, to_dict, user_modules
 
@@ -80,7 +80,7 @@ def header(experiment: Spec, classes: Sequence[str]) -> dict[str, Any]:
     """
     return {
         "format": FORMAT,
-        "detkit": detkit.__version__,
+        "detkit": __version__,
         "experiment": to_dict(experiment),
         "modules": user_modules(experiment),
         "classes": list(classes),
@@ -174,7 +174,7 @@ def migrate(content: dict[str, Any], path: Path) -> dict[str, Any]:
         )
     if found > FORMAT:
         raise UserError(
-            f"{path} has format {found}, written by detkit {content.get('detkit', '?')}; this is detkit {detkit.__version__}, "
+            f"{path} has format {found}, written by detkit {content.get('detkit', '?')}; this is detkit {__version__}, "
             f"which reads formats up to {FORMAT}: upgrade detkit"
         )
     for number in range(found, FORMAT):
