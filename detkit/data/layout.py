@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detkit.data.annotations import Annotations
-from detkit.data.coco import CocoFile, pack, read_coco
+from detkit.data.coco import CocoFile, read_coco
+from detkit.data.packing import pack
 from detkit.data.spec import Data
 from detkit.errors import UserError
 

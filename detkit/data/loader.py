@@ -53,7 +53,7 @@ class TrainLoader:
         self._consumed = 0
         self._resumes = False
         dataset = TrainDataset(annotations, data, augment, epochs, seed)
-        self._workers = Workers(dataset, self._addresses, data.workers)
+        self._workers = Workers(dataset, data.workers)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -66,7 +66,8 @@ class TrainLoader:
         elif not self._resumes:
             self._consumed = 0
         self._resumes = False
-        for batch in self._workers:
+        plan = [self._addresses(number) for number in range(self._consumed, self._length)]
+        for batch in self._workers.batches(plan):
             self._consumed += 1
             yield batch
 
@@ -99,12 +100,10 @@ class TrainLoader:
         self._epoch, self._consumed = state["epoch"], self._length if finished else state["batches"]
         self._resumes = True
 
-    def _addresses(self) -> Iterator[list[Address]]:
-        """Yield this process's batches of the epoch from the first that was not consumed."""
-        epoch = self._epoch
-        for number in range(self._consumed, self._length):
-            start = (number * self._world + self._rank) * self.batch
-            yield [Address(epoch, start + i) for i in range(self.batch)]
+    def _addresses(self, number: int) -> list[Address]:
+        """Return what this process's share of a batch is made of."""
+        start = (number * self._world + self._rank) * self.batch
+        return [Address(self._epoch, start + i) for i in range(self.batch)]
 
 
 class EvalLoader:
@@ -126,7 +125,7 @@ class EvalLoader:
         self._images = len(annotations)
         self._share = math.ceil(len(annotations) / world)
         self._rank, self._world = rank, world
-        self._workers = Workers(EvalDataset(annotations, data), self._indices, data.workers)
+        self._workers = Workers(EvalDataset(annotations, data), data.workers)
 
     def __len__(self) -> int:
         """Return the number of batches, the same in every process."""
@@ -134,11 +133,11 @@ class EvalLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield this process's batches."""
-        for indices, batch in zip(self._indices(), self._workers, strict=True):
+        plan = self._indices()
+        for indices, batch in zip(plan, self._workers.batches(plan), strict=True):
             yield batch._replace(scored=torch.tensor(indices) < self._images)
 
-    def _indices(self) -> Iterator[list[int]]:
-        """Yield batches of indices; those beyond the last image are surplus."""
+    def _indices(self) -> list[list[int]]:
+        """Return this process's batches; indices beyond the last image are surplus."""
         mine = range(self._rank, self._share * self._world, self._world)
-        for start in range(0, self._share, self.batch):
-            yield list(mine[start : start + self.batch])
+        return [list(mine[start : start + self.batch]) for start in range(0, self._share, self.batch)]

@@ -22,7 +22,7 @@ def flip(sample: Sample) -> Sample:
 
 def shift_colour(image: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Multiply hue (round the circle), saturation and value of an (H, W, 3) uint8 RGB image by three ``factors``, in place."""
-    levels = np.arange(256)[:, None] * factors
+    levels = np.rint(np.arange(256)[:, None] * factors)
     table = np.stack([levels[:, 0] % HUES, levels[:, 1].clip(0, 255), levels[:, 2].clip(0, 255)], axis=1)
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
     cv2.LUT(hsv, table.astype(np.uint8)[None], dst=hsv)

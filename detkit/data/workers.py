@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import cv2
@@ -49,22 +49,22 @@ class Dataset(Protocol):
 
 
 class Workers:
-    """Batches of a data set, made ahead of time by processes that live as long as this object.
+    """Makes batches of a data set ahead of time, in processes that live as long as this object.
 
     Numbers are sent to the workers, which keep no state of their own: a new epoch or a resumed one needs no new processes.
     An error that the user can mend reaches the caller as it was raised.
 
     Args:
         dataset: what makes samples.
-        batches: called at the start of each iteration for the numbers of each batch.
         workers: processes; 0 works in this one, None takes one a core, at most `MAX_WORKERS`.
     """
 
-    def __init__(self, dataset: Dataset, batches: Callable[[], Iterator[list[Any]]], workers: int | None) -> None:
+    def __init__(self, dataset: Dataset, workers: int | None) -> None:
         count = min(_cores(), MAX_WORKERS) if workers is None else workers
+        self._plan = _Plan()
         self._loader: DataLoader[Any] = DataLoader(
             _Guarded(dataset),  # type: ignore[arg-type]
-            batch_sampler=_Plan(batches),
+            batch_sampler=self._plan,
             num_workers=count,
             collate_fn=_collate_guarded,
             pin_memory=torch.cuda.is_available(),
@@ -73,22 +73,22 @@ class Workers:
             generator=torch.Generator(),  # else each epoch would draw from the global stream, and a resumed run once more
         )
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches."""
+    def batches(self, plan: Iterable[list[Any]]) -> Iterator[Batch]:
+        """Yield a batch for each list of numbers in ``plan``."""
+        self._plan.lists = plan
         for batch in self._loader:
             if isinstance(batch, UserError):
                 raise batch
             yield batch
 
 
-class _Plan(Iterable[list[Any]]):
-    """Makes a function's iterator iterable again and again."""
+class _Plan:
+    """What a DataLoader's iteration asks for; set before each, as a DataLoader takes its sampler once and for all."""
 
-    def __init__(self, batches: Callable[[], Iterator[list[Any]]]) -> None:
-        self._batches = batches
+    lists: Iterable[list[Any]] = ()
 
     def __iter__(self) -> Iterator[list[Any]]:
-        return self._batches()
+        return iter(self.lists)
 
 
 class _Guarded:
