@@ -280,6 +280,9 @@ def test_real_ground_truth_against_itself(shared_data, tmp_path):
     result = metric.compute()
     assert list(result.numbers.values()) == by_files(truth, metric, tmp_path)
     assert (result.images, result.boxes) == (87, 1137)
+    assert np.mean([item.ap for item in result.classes.values()]) == pytest.approx(result.numbers["AP"])
+    assert np.mean([item.ap50 for item in result.classes.values()]) == pytest.approx(result.numbers["AP50"])
+    assert {name: item.boxes for name, item in result.classes.items()} == {"RBC": 967, "WBC": 87, "Platelets": 83}
 
 
 def test_the_table():
