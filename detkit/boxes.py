@@ -83,15 +83,15 @@ def hull(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     a, b = lift(a), lift(b)
     width = torch.maximum(a[..., 2], b[..., 2]) - torch.minimum(a[..., 0], b[..., 0])
     height = torch.maximum(a[..., 3], b[..., 3]) - torch.minimum(a[..., 1], b[..., 1])
-    return width.clamp(min=0), height.clamp(min=0)
+    return width, height
 
 
 def centre_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return the squared distance (...) between the centres."""
-    a, b = lift(a), lift(b)
-    x = a[..., 0] + a[..., 2] - b[..., 0] - b[..., 2]
-    y = a[..., 1] + a[..., 3] - b[..., 1] - b[..., 3]
-    return (x.square() + y.square()) / 4
+    a, b = lift(a) / 2, lift(b) / 2
+    x = (a[..., 0] + a[..., 2]) - (b[..., 0] + b[..., 2])
+    y = (a[..., 1] + a[..., 3]) - (b[..., 1] + b[..., 3])
+    return x.square() + y.square()
 
 
 # --- two boxes: the measures -----------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def ciou(a: Tensor, b: Tensor) -> Tensor:
     weighs it and takes no gradient.
     """
     plain = iou(a, b)
-    shape = 4 / math.pi**2 * (_angle(a) - _angle(b)).square()
+    shape = (_angle(a) - _angle(b)).square()
     alpha = shape.detach() / (1 - plain.detach() + shape.detach()).clamp(min=EPSILON)
     return plain - _remoteness(a, b) - alpha * shape
 
@@ -140,6 +140,6 @@ def _remoteness(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _angle(boxes: Tensor) -> Tensor:
-    """Return the angle (...) between the diagonal and the vertical."""
+    """Return the angle (...) between the diagonal and the vertical, as a share of the right angle."""
     width, height = sides(boxes)
-    return torch.atan(width / height.clamp(min=EPSILON))
+    return torch.atan(width / height.clamp(min=EPSILON)) * (2 / math.pi)

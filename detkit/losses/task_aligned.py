@@ -17,6 +17,9 @@ from detkit.structures import Assignment, Targets
 
 EPSILON = 1e-9
 
+PAIRS_AT_ONCE = {"cpu": 2**18, "cuda": 2**24}
+"""How many pairs of box and prediction are compared at once: few enough for the processor's cache, or for its memory."""
+
 
 class TaskAligned(AssignerSpec):
     """The predictions best at class and box together, of those whose anchor lies inside the box."""
@@ -44,24 +47,36 @@ class TaskAlignedAssigner(Assigner):
     @torch.no_grad()
     def forward(self, scores: Tensor, boxes: Tensor, anchors: Tensor, targets: Targets) -> Assignment:
         """Logits (B, N, C), boxes (B, N, 4), anchors (N, 2) -> M * min(candidates, N) slots an image."""
-        boxes = lift(boxes)
-        truth = targets.boxes.to(boxes.dtype)
-        inside = self._inside(truth, anchors) & targets.mask.unsqueeze(-1)
+        images = len(scores)
+        if not torch.compiler.is_compiling():  # compiled code fuses the comparison
+            pairs = targets.labels.shape[1] * len(anchors)
+            images = min(images, max(1, PAIRS_AT_ONCE.get(scores.device.type, 2**20) // pairs))
+        batch = (scores, boxes, targets.boxes, targets.labels, targets.mask)
+        groups = zip(*(values.split(images) for values in batch), strict=True)
+        assigned = [self._assign(anchors, *group) for group in groups]
+        return Assignment(*(torch.cat(parts) for parts in zip(*assigned, strict=True)))
+
+    def _assign(
+        self, anchors: Tensor, scores: Tensor, boxes: Tensor, truth: Tensor, labels: Tensor, mask: Tensor
+    ) -> Assignment:
+        """Assign in a few images; truth (B, M, 4), labels and mask (B, M)."""
+        boxes = lift(boxes).mT.contiguous().mT  # each coordinate in one piece: arithmetic on pairs is vectorised
+        truth = truth.to(boxes.dtype)
+        inside = self._inside(truth, anchors) & mask.unsqueeze(-1)
         overlap = ciou(boxes.unsqueeze(1), truth.unsqueeze(2)).clamp(min=0) * inside
-        score = scores.mT.gather(1, targets.labels.unsqueeze(-1).expand_as(overlap))
-        alignment = lift(score).sigmoid().pow(self.alpha) * overlap.pow(self.beta)
+        score = lift(scores.mT.gather(1, labels.unsqueeze(-1).expand_as(overlap))).sigmoid()
+        alignment = score.pow(self.alpha) * overlap.pow(self.beta)
 
         best, prediction = alignment.topk(min(self.candidates, len(anchors)))
         claimed, prediction = best.flatten(1) > 0, prediction.flatten(1)
         target, filled = self._settle(claimed, prediction, overlap)
         pair = target * len(anchors) + prediction
-        alignment = alignment.flatten(1).gather(1, pair) * filled
         overlap = overlap.flatten(1).gather(1, pair) * filled
-        empty = torch.zeros_like(targets.labels, dtype=boxes.dtype)
-        scale = empty.scatter_reduce(1, target, overlap, "amax") / (
-            empty.scatter_reduce(1, target, alignment, "amax") + EPSILON
-        )
-        return Assignment(prediction, target, alignment * scale.gather(1, target))
+        alignment = alignment.flatten(1).gather(1, pair) * filled
+        zeros = torch.zeros_like(labels, dtype=boxes.dtype)
+        overlap = zeros.scatter_reduce(1, target, overlap, "amax").gather(1, target)
+        highest = zeros.scatter_reduce(1, target, alignment, "amax").gather(1, target)
+        return Assignment(prediction, target, alignment * overlap / (highest + EPSILON))
 
     def _inside(self, truth: Tensor, anchors: Tensor) -> Tensor:
         """Boxes (B, M, 4), anchors (N, 2) -> (B, M, N) bool: which anchors lie strictly inside which box."""
