@@ -44,18 +44,16 @@ class Schedule:
             target: what warm-up arrives at.
             start: what warm-up begins with.
         """
-        goal = target * self.decay(batch // self.batches)
-        return start + (goal - start) * self._warmed(batch)
+        return self._warm(batch, start, target * self.decay(batch // self.batches))
 
     def momentum(self, batch: int, target: float) -> float:
         """Return the momentum (or Adam's first beta) at a batch, counted from the start of the run."""
-        start = min(self.recipe.warmup_momentum, target)
-        return start + (target - start) * self._warmed(batch)
+        return self._warm(batch, min(self.recipe.warmup_momentum, target), target)
 
     def accumulation(self, epoch: int) -> int:
         """Return over how many batches an epoch (from 0) sums gradients: from 1 up to `full_accumulation` during warm-up."""
         middle = round((epoch + 0.5) * self.batches)
-        return max(1, round(1 + (self.full_accumulation - 1) * self._warmed(middle)))
+        return max(1, round(self._warm(middle, 1, self.full_accumulation)))
 
     @property
     def full_accumulation(self) -> int:
@@ -71,5 +69,7 @@ class Schedule:
             return 1.0
         return self.recipe.batch * self.processes * self.full_accumulation / self.recipe.nominal_batch
 
-    def _warmed(self, batch: int) -> float:
-        return min(batch / self.warmup, 1.0) if self.warmup else 1.0
+    def _warm(self, batch: int, start: float, goal: float) -> float:
+        """Return what lies between ``start`` and ``goal`` at a batch; the goal itself after warm-up."""
+        share = min(batch / self.warmup, 1.0) if self.warmup else 1.0
+        return (1 - share) * start + share * goal

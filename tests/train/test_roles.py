@@ -1,0 +1,43 @@
+import pytest
+from torch import nn
+
+from detkit.spec import SpecError
+from detkit.train.roles import check_roles, freeze
+
+
+def model():
+    stages = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.BatchNorm2d(4), *[nn.Conv2d(4, 4, 1)] * 9)
+    return nn.ModuleDict({"backbone": nn.ModuleDict({"stages": stages}), "head": nn.Conv2d(4, 2, 1)})
+
+
+def test_a_role_freezes_all_below_it_and_names_its_norms():
+    net = model()
+    norms = freeze(net, ["backbone.stages.0"])
+    assert norms == [net["backbone"]["stages"][0][1]]
+    frozen = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, _ in net.named_parameters() if name.startswith("backbone.stages.0.")}
+
+
+def test_a_role_is_a_whole_word():
+    net = model()
+    freeze(net, ["backbone.stages.1"])
+    assert all(p.requires_grad for name, p in net.named_parameters() if name.startswith("backbone.stages.10"))
+
+
+def test_a_parameter_is_a_role_too():
+    net = model()
+    assert freeze(net, ["head.bias"]) == []
+    assert net["head"].weight.requires_grad
+    assert not net["head"].bias.requires_grad
+
+
+def test_an_unknown_role_suggests_its_siblings():
+    with pytest.raises(SpecError, match=r"recipe.freeze: .*'backbone.stage.0'.*did you mean 'backbone.stages.0'"):
+        freeze(model(), ["backbone.stage.0"])
+    with pytest.raises(SpecError, match="did you mean 'head'"):
+        check_roles(model(), ["heads"], "recipe.lr_scale")
+
+
+def test_something_must_be_left_to_train():
+    with pytest.raises(SpecError, match="nothing is left to train"):
+        freeze(model(), ["backbone", "head"])

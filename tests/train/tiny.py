@@ -1,0 +1,87 @@
+"""A detector and data small enough to train in seconds; importable by the processes that tests start."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import nn
+
+from detkit.backbones.csp import CSPBackbone
+from detkit.data.augment import Augment
+from detkit.data.spec import Data
+from detkit.detectors.yolo import YOLO
+from detkit.experiment import Experiment
+from detkit.necks.pan import PAN
+from detkit.parts import BlockSpec, Insert
+from detkit.recipes import Recipe
+
+COLORS = {"red": (220, 40, 40), "blue": (40, 40, 220)}
+
+
+class Dropping(BlockSpec):
+    """Dropout: what resumes exactly only if random states do."""
+
+    rate: float = 0.2
+
+    def build(self, channels):
+        return nn.Dropout(self.rate)
+
+
+def tiny_model(**fields):
+    """A YOLO of a few thousand parameters, with batch norm and dropout."""
+    return YOLO(
+        backbone=CSPBackbone(stem=8, widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)),
+        top=(),
+        neck=PAN(widths=(16, 16, 16)),
+        after={"p3": Insert(block=Dropping(), gate=False)},
+        **fields,
+    )
+
+
+def tiny_experiment(root, output, *, data=None, **recipe):
+    """Four epochs of three batches, with all that has state: averages, momentum, mosaic, dropout, accumulation."""
+    settings = dict(
+        epochs=4, batch=4, nominal_batch=8, warmup_steps=4, warmup_epochs=0, augment=Augment(close_mosaic=1), multi_scale=0.25
+    )
+    return Experiment(
+        model=tiny_model(),
+        data=Data(root=str(root), size=64, **({"workers": 0} | (data or {}))),
+        recipe=Recipe(**(settings | recipe)),
+        logger="csv",
+        output=str(output),
+        trainer={"accelerator": "cpu"},
+    )
+
+
+def write_rectangles(root: Path, train: int = 12, val: int = 6, size: int = 64) -> Path:
+    """Write a COCO folder of coloured rectangles; one training image has none."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", train), ("val", val)):
+        folder = root / f"{split}2017"
+        folder.mkdir(parents=True)
+        images, annotations = [], []
+        for number in range(1, count + 1):
+            pixels = np.full((size, size, 3), 114, np.uint8)
+            images.append({"id": number, "file_name": f"{number}.png", "width": size, "height": size})
+            for _ in range(0 if split == "train" and number == 3 else int(rng.integers(1, 4))):
+                width, height = rng.integers(size // 5, size // 2, 2).tolist()
+                x, y = int(rng.integers(0, size - width)), int(rng.integers(0, size - height))
+                label = int(rng.integers(len(COLORS)))
+                pixels[y : y + height, x : x + width] = list(COLORS.values())[label]
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": number,
+                        "category_id": label + 1,
+                        "bbox": [x, y, width, height],
+                        "area": width * height,
+                        "iscrowd": 0,
+                    }
+                )
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+        categories = [{"id": i + 1, "name": name} for i, name in enumerate(COLORS)]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(content))
+    return root
