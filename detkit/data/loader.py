@@ -100,6 +100,10 @@ class TrainLoader:
         self._epoch, self._consumed = state["epoch"], self._length if finished else state["batches"]
         self._resumes = True
 
+    def close(self) -> None:
+        """End the worker processes; a later iteration starts new ones."""
+        self._workers.close()
+
     def _addresses(self, number: int) -> list[Address]:
         """Return what this process's share of a batch is made of."""
         start = (number * self._world + self._rank) * self.batch
@@ -136,6 +140,10 @@ class EvalLoader:
         plan = self._indices()
         for indices, batch in zip(plan, self._workers.batches(plan), strict=True):
             yield batch._replace(scored=torch.tensor(indices) < self._images)
+
+    def close(self) -> None:
+        """End the worker processes; a later iteration starts new ones."""
+        self._workers.close()
 
     def _indices(self) -> list[list[int]]:
         """Return this process's batches; indices beyond the last image are surplus."""

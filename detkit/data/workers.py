@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import cv2
@@ -60,26 +60,46 @@ class Workers:
     """
 
     def __init__(self, dataset: Dataset, workers: int | None) -> None:
-        count = min(_cores(), MAX_WORKERS) if workers is None else workers
+        self._dataset = _Guarded(dataset)
+        self._count = min(_cores(), MAX_WORKERS) if workers is None else workers
         self._plan = _Plan()
-        self._loader: DataLoader[Any] = DataLoader(
-            _Guarded(dataset),  # type: ignore[arg-type]
-            batch_sampler=self._plan,
-            num_workers=count,
-            collate_fn=_collate_guarded,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_start_worker,
-            persistent_workers=count > 0,
-            generator=torch.Generator(),  # else each epoch would draw from the global stream, and a resumed run once more
-        )
+        self._loader: DataLoader[Any] | None = None
+        self._running: Generator[Batch, None, None] | None = None
 
     def batches(self, plan: Iterable[list[Any]]) -> Iterator[Batch]:
-        """Yield a batch for each list of numbers in ``plan``."""
+        """Yield a batch for each list of numbers in ``plan``; ends an earlier iteration."""
+        if self._loader is None:
+            self._loader = DataLoader(
+                self._dataset,  # type: ignore[arg-type]
+                batch_sampler=self._plan,
+                num_workers=self._count,
+                collate_fn=_collate_guarded,
+                pin_memory=torch.cuda.is_available(),
+                worker_init_fn=_start_worker,
+                persistent_workers=self._count > 0,
+                generator=torch.Generator(),  # else each epoch drew from the global stream, and a resumed run once more
+            )
+        if self._running is not None:
+            self._running.close()
         self._plan.lists = plan
-        for batch in self._loader:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        self._running = _raising(self._loader)
+        return self._running
+
+    def close(self) -> None:
+        """End the processes now; a later iteration starts new ones.
+
+        Left to Python, they end when this object is freed, and wait for some seconds where it is freed as part of a cycle.
+        """
+        if self._running is not None:
+            self._running.close()
+        self._running = self._loader = None
+
+
+def _raising(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
 
 
 class _Plan:

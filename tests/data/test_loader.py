@@ -1,6 +1,9 @@
 """Order, resumption, shares and errors of the loaders."""
 
 import itertools
+import json
+import multiprocessing
+import time
 from collections import Counter
 
 import numpy as np
@@ -157,6 +160,22 @@ def test_workers_change_nothing_and_live_on(splits):
     assert all(all_equal(a, b) for a, b in zip(epochs_of(parallel, 3), epochs_of(loader(splits), 3), strict=True))
 
 
+def test_closing_ends_the_workers_at_once(splits):
+    made = loader(splits, workers=2)
+    before = set(multiprocessing.active_children())
+    rest = iter(made)
+    first = [next(rest)]
+    started = set(multiprocessing.active_children()) - before
+    assert len(started) == 2
+    start = time.perf_counter()
+    made.close()
+    assert not any(worker.is_alive() for worker in started)
+    assert time.perf_counter() - start < 3
+    assert all_equal(list(made), epochs_of(loader(splits), 1)[0])
+    assert equal(first[0], next(iter(loader(splits))))
+    made.close()
+
+
 def test_resuming_with_other_batches_is_refused_in_mid_epoch_only(splits):
     made = loader(splits)
     next(iter(made))
@@ -244,8 +263,6 @@ def test_a_broken_image_is_a_sentence_that_names_it(tmp_path, workers):
 def test_images_without_boxes_are_batched(splits, tmp_path):
     root = make_folder(tmp_path, count=3, val=1)
     path = root / "annotations" / "instances_val.json"
-    import json
-
     content = json.loads(path.read_text())
     content["annotations"] = []
     path.write_text(json.dumps(content))
