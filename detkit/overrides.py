@@ -97,7 +97,8 @@ def parse_text(annotation: Any, text: str, where: str = "") -> Any:
         except (ValidationError, TypeError):
             pass  # not text for this type: perhaps a literal
     value = _literal(text, annotation, where)
-    holds_many = item_annotation(annotation, list) is not None and not isinstance(value, list | dict)
+    single = not isinstance(value, list | dict) or (isinstance(value, dict) and "type" in value)
+    holds_many = item_annotation(annotation, list) is not None and single
     return [_complete(value, item_annotation(annotation, list), where)] if holds_many else _complete(value, annotation, where)
 
 

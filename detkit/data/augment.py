@@ -1,6 +1,8 @@
-"""What is done to training images, as numbers; `detkit.data.collage` and `detkit.data.colour` do it."""
+"""What is done to training images, as numbers; `detkit.data.dataset` does it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from pydantic import Field
 
@@ -8,6 +10,17 @@ from detkit.spec import Spec
 
 CLOSING_SHARE = 0.25
 """Mosaic stays on for at least the rest of a run, however short the run."""
+
+
+class Albumentation(Spec):
+    """A transform of albumentations, by name: ``Albumentation(name="Affine", arguments={"shear": 10, "p": 0.5})``."""
+
+    home = "detkit.data"
+
+    name: str
+    """Class in albumentations."""
+    arguments: dict[str, Any] = {}
+    """What it is made with."""
 
 
 class Augment(Spec):
@@ -31,6 +44,9 @@ class Augment(Spec):
     """Saturation is multiplied by a random factor in [1 - x, 1 + x]."""
     value: float = Field(0.4, ge=0, le=1)
     """Brightness is multiplied by a random factor in [1 - x, 1 + x]."""
+
+    extra: tuple[Albumentation, ...] = ()
+    """Further transforms, applied in order to the picture before its colours are changed; they must keep its size."""
 
     def mosaic_epochs(self, epochs: int) -> int:
         """Return how many of ``epochs`` have mosaic: all but the last ones."""

@@ -14,6 +14,7 @@ import numpy as np
 from detkit.data.annotations import Annotations
 from detkit.data.augment import Augment
 from detkit.data.collage import base_scale, four_tiles, join, one_tile, place
+from detkit.data.extra import Extra
 from detkit.data.images import load_annotated, reduction_for
 from detkit.data.pixels import flip, shift_colour
 from detkit.data.resize import GREY, fit
@@ -61,6 +62,7 @@ class TrainDataset:
         self.annotations, self.data, self.augment = annotations, data, augment
         self.mosaic_epochs = augment.mosaic_epochs(epochs)
         self.seed = seed
+        self._extra = Extra(augment.extra)
         self._images = ImageCache(annotations)
         self._order = Order(-1, np.zeros(0, np.int64))
 
@@ -81,6 +83,7 @@ class TrainDataset:
         sample = self._collage([int(order[place % len(order)]) for place in places], rng)
         if rng.random() < augment.flip:
             sample = flip(sample)
+        sample = self._extra(sample, rng)
         gains = np.array([augment.hue, augment.saturation, augment.value])
         if gains.any():
             shift_colour(sample.image, 1 + gains * rng.uniform(-1, 1, 3))

@@ -64,10 +64,32 @@ class Workers:
         self._count = min(_cores(), MAX_WORKERS) if workers is None else workers
         self._plan = _Plan()
         self._loader: DataLoader[Any] | None = None
-        self._running: Generator[Batch, None, None] | None = None
+        self._running: Generator[Batch | UserError, None, None] | None = None
 
     def batches(self, plan: Iterable[list[Any]]) -> Iterator[Batch]:
-        """Yield a batch for each list of numbers in ``plan``; ends an earlier iteration."""
+        """Yield a batch for each list of numbers in ``plan``; ends an earlier iteration.
+
+        Raises:
+            UserError: a sample cannot be made; the processes are ended.
+        """
+        for batch in self._start(plan):
+            if isinstance(batch, UserError):
+                self.close()
+                raise batch
+            yield batch
+
+    def close(self) -> None:
+        """End the processes now; a later iteration starts new ones.
+
+        Left to Python, they end when this object is freed, and wait for some seconds where it is freed as part of a cycle.
+        """
+        if self._running is not None:
+            self._running.close()
+        self._running = self._loader = None
+
+    def _start(self, plan: Iterable[list[Any]]) -> Iterator[Batch | UserError]:
+        if self._running is not None:
+            self._running.close()
         if self._loader is None:
             self._loader = DataLoader(
                 self._dataset,  # type: ignore[arg-type]
@@ -79,27 +101,14 @@ class Workers:
                 persistent_workers=self._count > 0,
                 generator=torch.Generator(),  # else each epoch drew from the global stream, and a resumed run once more
             )
-        if self._running is not None:
-            self._running.close()
         self._plan.lists = plan
-        self._running = _raising(self._loader)
+        self._running = _iterate(self._loader)
         return self._running
 
-    def close(self) -> None:
-        """End the processes now; a later iteration starts new ones.
 
-        Left to Python, they end when this object is freed, and wait for some seconds where it is freed as part of a cycle.
-        """
-        if self._running is not None:
-            self._running.close()
-        self._running = self._loader = None
-
-
-def _raising(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
-    for batch in loader:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+def _iterate(loader: DataLoader[Any]) -> Generator[Batch | UserError, None, None]:
+    """Iterate in a frame of its own: closing it lets go of the processes, though the caller's loop is still on the stack."""
+    yield from loader
 
 
 class _Plan:
