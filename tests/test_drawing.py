@@ -61,6 +61,11 @@ def test_any_class_name_can_be_written(name, old_opencv, monkeypatch):
     assert (picture[20:40, 50:90] != 128).any(), "the plate with the name or number"
 
 
+def test_a_class_is_numbered_where_its_name_cannot_be_written(monkeypatch):
+    monkeypatch.setattr(drawing, "_font", lambda: None)
+    assert [drawing._name(label, ("cat", "猫", "")) for label in range(4)] == ["cat", "#1", "#2", "#3"]
+
+
 @pytest.mark.parametrize(
     "box", [[-50, -50, 500, 500], [10, 10, 10, 10], [190, 110, 400, 300], [np.nan] * 4, [1e30, 0, 1e30, 5]]
 )

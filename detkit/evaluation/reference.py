@@ -27,7 +27,7 @@ def pycocotools_curves(ground_truth: dict[str, Any], detections: ScoredBoxes, im
         item.update(id=number, area=item["bbox"][2] * item["bbox"][3], iscrowd=0)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(_index(ground_truth), _index(ground_truth | {"annotations": found}), "bbox")
-        evaluation.params.imgIds = sorted(set(image_ids))
+        evaluation.params.imgIds = list(image_ids)
         evaluation.evaluate()
         evaluation.accumulate()
     return Curves(evaluation.eval["precision"], evaluation.eval["recall"])

@@ -174,7 +174,8 @@ def test_surplus_and_repeated_images_do_not_count():
     truth = coco(2, [box(1, 10, 7, (0, 0, 100, 100)), box(2, 11, 7, (0, 0, 100, 100))])
     hit, miss = found([[0, 0, 100, 100]], [0.5], [0]), found([[300, 300, 400, 400]], [0.9], [0])
     metric = CocoMetric(truth, NAMES)
-    metric.update([hit, miss], torch.tensor([10, 10]), torch.tensor([True, False]))
+    metric.update([hit, miss], torch.tensor([10, 11]), torch.tensor([True, False]))
+    assert metric.compute().images == 1
     metric.update([miss, hit], torch.tensor([10, 11]))
     result = metric.compute()
     assert result.images == 2
