@@ -181,14 +181,13 @@ def _filled(family: str, reference: YOLO, slots: Mapping[str, Any]) -> YOLO:
         if name not in Slots.__annotations__:
             raise UserError(f"zoo.{family}: no slot '{name}'{suggestion(name, Slots.__annotations__)}")
     parts = {name: part for name, part in slots.items() if name not in PIECES}
-    for piece in PIECES.keys() & slots.keys():
-        wholes = [whole for whole in PIECES[piece] if whole not in slots]
+    for piece, owners in PIECES.items():
+        if piece not in slots:
+            continue
+        wholes = [whole for whole in owners if whole not in slots]
         if not wholes:
-            whole = PIECES[piece][0]
-            raise UserError(
-                f"zoo.{family}: {piece}= is a piece of the reference's {whole}, which {whole}= replaces; "
-                f"set it inside {whole}={type(slots[whole]).__name__}(...)"
-            )
+            whole, kind = owners[0], type(slots[owners[0]]).__name__
+            raise UserError(f"zoo.{family}: {piece}= changes the reference's {whole}; set it inside {whole}={kind}(...)")
         for whole in wholes:
             parts[whole] = _with_piece(parts.get(whole, getattr(reference, whole)), piece, slots[piece])
     return _changed(reference, **parts)

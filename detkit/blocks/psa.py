@@ -11,7 +11,6 @@ from collections import OrderedDict
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from detkit.nn.conv import ConvNorm
 from detkit.nn.divide import largest_divisor
@@ -61,6 +60,7 @@ class PositionSensitiveAttention(nn.Module):
         batch, channels, height, width = x.shape
         heads = self.qkv(x).reshape(batch, self.heads, -1, height * width)  # of each head: query, key, value
         query, key, value = heads.split((self.key_width, self.key_width, self.value_width), 2)
-        mixed = scaled_dot_product_attention(query.mT, key.mT, value.mT).mT
+        weights = (query.mT @ key * self.key_width**-0.5).softmax(-1)
+        mixed = value @ weights.mT
         values = value.reshape(batch, channels, height, width)
         return self.project(mixed.reshape(batch, channels, height, width) + self.position(values))

@@ -35,9 +35,8 @@ class ConvNorm(nn.Module):
     def fused(self) -> nn.Module:
         """Return one convolution with bias that equals this module in evaluation, and the activation."""
         conv, norm = deepcopy(self.conv), self.norm
-        conv.weight, conv.bias = fuse_conv_bn_weights(
-            conv.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        )
+        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, None, mean, variance, norm.eps, norm.weight, norm.bias)
         return nn.Sequential(conv, nn.SiLU(inplace=True)) if isinstance(self.activation, nn.SiLU) else conv
 
 

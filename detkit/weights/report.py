@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COLUMNS = ("loaded", "initial", "reshaped", "unexpected")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -33,18 +35,17 @@ class Report:
     def parts(self) -> dict[str, dict[str, int]]:
         """Number of tensors loaded, initial, reshaped and unexpected in each part (backbone, neck, after.c5, ...)."""
         table: dict[str, dict[str, int]] = {}
-        columns = ("loaded", "initial", "reshaped", "unexpected")
-        for column in columns:
+        for column in COLUMNS:
             for name in getattr(self, column):
-                row = table.setdefault(part_of(name), dict.fromkeys(columns, 0))
+                row = table.setdefault(part_of(name), dict.fromkeys(COLUMNS, 0))
                 row[column] += 1
         return table
 
     def __str__(self) -> str:
-        rows = [("part", "loaded", "initial", "reshaped", "unexpected")]
-        rows += [(part, *map(str, counts.values())) for part, counts in self.parts.items()]
-        width = max(len(row[0]) for row in rows)
-        lines = [f"{row[0]:{width}}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]
+        table = self.parts
+        width = max(map(len, [*table, "part"]))
+        lines = [f"{'part':{width}}" + "".join(f"{column:>12}" for column in COLUMNS)]
+        lines += [f"{part:{width}}" + "".join(f"{count:>12}" for count in row.values()) for part, row in table.items()]
         return "\n".join([*lines, f"{self.share:.1%} of the parameters loaded"])
 
 

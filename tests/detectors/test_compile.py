@@ -1,0 +1,58 @@
+"""A detector's training step and evaluation forward are one graph."""
+
+import pytest
+import torch
+
+from detkit.zoo import yolo11, yolov8
+from tests.networks import scrambled, small_yolo, some_targets
+
+
+def train_and_evaluate(detector, backend):
+    """Compare compiled with eager: gradients and predictions."""
+    compiled = torch.compile(detector, fullgraph=True, backend=backend)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    detector.train()
+    state = {name: value.clone() for name, value in detector.state_dict().items()}
+    gradients = []
+    for network in (detector, compiled):
+        detector.load_state_dict(state)
+        detector.zero_grad()
+        losses = network(images, some_targets((3, 0)))
+        sum(losses.values()).backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in detector.parameters()]))
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-3 * gradients[0].abs().max()
+    detector.eval()
+    with torch.no_grad():
+        expected, found = detector(images), compiled(images)
+    assert (expected.boxes - found.boxes).abs().max() < 1e-3
+    assert (expected.scores - found.scores).abs().max() < 1e-4
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    torch.compiler.reset()
+
+
+def test_small_detector_is_one_graph():
+    train_and_evaluate(scrambled(small_yolo().build(3)), "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("reference", [yolov8, yolo11])
+def test_reference_detectors_are_one_graph(reference, backend):
+    torch.manual_seed(0)
+    detector = reference("n").build(num_classes=80)
+    train_and_evaluate(detector, backend)
+    compiled = torch.compile(detector.train(), fullgraph=True, backend=backend)
+    for counts in ((3, 0), (17, 2), (40, 33)):  # 16, 32 and 48 padded boxes
+        losses = compiled(torch.rand(2, 3, 64, 64), some_targets(counts, classes=80))
+        assert all(value.isfinite() for value in losses.values())
+
+
+def test_evaluation_forward_exports():
+    detector = scrambled(small_yolo().build(3)).eval()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        exported = torch.export.export(detector, (images,)).module()
+        assert torch.allclose(exported(images).boxes, detector(images).boxes, rtol=1e-4, atol=1e-3)
