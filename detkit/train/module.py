@@ -44,6 +44,7 @@ class DetectorModule(LightningModule):
         self.losses: dict[str, Tensor] = {}
         self.result: CocoResult | None = None
         self._still = freeze(detector, experiment.recipe.freeze)
+        self.train()
 
     def setup(self, stage: str) -> None:
         """Take the ground truth from the data."""

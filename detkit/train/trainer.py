@@ -47,7 +47,7 @@ def make_trainer(experiment: Experiment, run: Path, history: History, progress: 
     recipe = experiment.recipe
     options = {"log_every_n_steps": LOG_EVERY} | experiment.trainer
     logger = TensorBoardLogger(run, name="tensorboard", version="") if experiment.logger == "tensorboard" else False
-    try:
+    with refusals():
         return Trainer(
             **options,
             max_epochs=recipe.epochs,
@@ -62,8 +62,6 @@ def make_trainer(experiment: Experiment, run: Path, history: History, progress: 
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        raise UserError(f"trainer: {error}") from error
 
 
 def _callbacks(experiment: Experiment, run: Path, history: History, progress: bool) -> list[Callback]:
@@ -81,6 +79,15 @@ def _callbacks(experiment: Experiment, run: Path, history: History, progress: bo
     if recipe.checkpoint_steps is not None:
         callbacks.append(RunCheckpoint(run, LAST, steps=recipe.checkpoint_steps))
     return callbacks
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what Lightning says of unusable Trainer arguments into a user's error."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {error}") from error
 
 
 @contextmanager

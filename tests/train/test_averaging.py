@@ -31,7 +31,7 @@ def test_the_average_follows_the_formula_buffers_included():
     for step in range(1, 6):
         with torch.no_grad():
             for value in module.parameters():
-                value += 1
+                value.add_(1)
             module.net[1].running_mean += 2
             module.net[1].num_batches_tracked += 1
         callback.on_train_batch_end(trainer(step), module, None, None, 0)

@@ -41,9 +41,15 @@ def tiny_model(**fields):
 
 def tiny_experiment(root, output, *, data=None, **recipe):
     """Four epochs of three batches, with all that has state: averages, momentum, mosaic, dropout, accumulation."""
-    settings = dict(
-        epochs=4, batch=4, nominal_batch=8, warmup_steps=4, warmup_epochs=0, augment=Augment(close_mosaic=1), multi_scale=0.25
-    )
+    settings = {
+        "epochs": 4,
+        "batch": 4,
+        "nominal_batch": 8,
+        "warmup_steps": 4,
+        "warmup_epochs": 0,
+        "augment": Augment(close_mosaic=1),
+        "multi_scale": 0.25,
+    }
     return Experiment(
         model=tiny_model(),
         data=Data(root=str(root), size=64, **({"workers": 0} | (data or {}))),

@@ -1,0 +1,210 @@
+"""What a run leaves behind, and what it refuses to start."""
+
+import csv
+import json
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from detkit.cli.config import load_config
+from detkit.errors import UserError
+from detkit.overrides import override
+from detkit.parts import BlockSpec
+from detkit.spec import to_dict
+from detkit.train.evaluate import evaluate
+from detkit.train.fit import fit
+from detkit.train.module import DetectorModule
+from detkit.weights.checkpoint import read_checkpoint
+from tests.train.tiny import tiny_experiment
+
+
+@pytest.fixture(scope="module")
+def done(rectangles, tmp_path_factory):
+    """A finished run of two epochs."""
+    experiment = tiny_experiment(rectangles, tmp_path_factory.mktemp("runs"), epochs=2, eval_every=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return fit(override(experiment, ["logger=tensorboard"]), name="tiny", progress=False)
+
+
+def rows(run):
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_run_folder_holds_all_that_the_design_names(done):
+    assert done.run.parts[-2:] == ("tiny", "0")
+    names = {path.name for path in done.run.iterdir()}
+    pictures = {"train_batch_0.jpg", "train_batch_1.jpg", "train_batch_2.jpg", "val_batch.jpg"}
+    assert names == {"best.ckpt", "last.ckpt", "metrics.csv", "config.json", "tensorboard"} | pictures
+    assert any(path.name.startswith("events") for path in (done.run / "tensorboard").iterdir())
+    assert all(path.exists() for path in done.paths.values())
+
+
+def test_the_result_says_what_the_metrics_say(done):
+    table = rows(done.run)
+    assert [row["epoch"] for row in table] == ["1", "2"]
+    assert table[0]["AP"] == ""
+    assert float(table[1]["AP"]) == done.last.numbers["AP"] == done.best.numbers["AP"]
+    assert done.best_epoch == 2
+    assert list(done.best.classes) == ["red", "blue"]
+    assert not done.interrupted
+    for row in table:
+        parts = [float(row[f"loss_{name}"]) for name in ("box", "class", "dfl")]
+        assert float(row["loss"]) == pytest.approx(sum(parts))
+
+
+def test_the_stored_config_is_resolved_and_reads_back(done):
+    stored = json.loads((done.run / "config.json").read_text())
+    assert stored["classes"] == ["red", "blue"]
+    assert stored["modules"] == ["tests.train.tiny"]
+    assert stored["versions"]["torch"] == torch.__version__
+    assert stored["experiment"]["recipe"]["optimizer"]["type"] == "AdamW"
+    assert to_dict(load_config(str(done.run / "config.json"))) == stored["experiment"]
+
+
+def test_checkpoints_are_safe_to_load_and_hold_both_weights(done):
+    checkpoint = read_checkpoint(done.run / "best.ckpt")
+    assert checkpoint.classes == ("red", "blue")
+    assert any(not torch.equal(checkpoint.weights[name], checkpoint.live[name]) for name in checkpoint.weights)
+
+
+def test_evaluating_the_checkpoint_gives_the_numbers_of_the_run(done, tmp_path):
+    scored = evaluate(done.run / "best.ckpt", output=tmp_path, progress=False)
+    assert scored.result == done.best
+    assert scored.paths["results"] == tmp_path / "results.json"
+    found = json.loads(scored.paths["results"].read_text())
+    assert {"image_id", "category_id", "bbox", "score"} == set(found[0])
+    halved = evaluate(done.run / "best.ckpt", ["data.limit=3"], output=tmp_path, progress=False)
+    assert halved.result.images == 3
+
+
+def test_a_checkpoint_is_evaluated_as_it_is(done):
+    with pytest.raises(UserError, match="model: a checkpoint is evaluated as the model that it holds"):
+        evaluate(done.run / "best.ckpt", ["model.mean=0.5,0.5,0.5"], progress=False)
+
+
+def test_a_finished_run_says_so(done):
+    with pytest.raises(UserError, match=r"has finished its 2 epochs; give more with recipe\.epochs"):
+        fit(load_config(str(done.run / "config.json")), resume=done.run)
+
+
+def test_a_finished_run_goes_on_with_more_epochs(done, rectangles, tmp_path):
+    first = fit(tiny_experiment(rectangles, tmp_path, epochs=1), progress=False)
+    more = override(load_config(str(first.run / "config.json")), ["recipe.epochs=2"])
+    assert [row["epoch"] for row in rows(fit(more, resume=first.run, progress=False).run)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.after.p3=none", "model: a resumed run keeps its own"),
+        ("seed=5", "seed: a resumed run keeps its own"),
+        ("recipe.optimizer=SGD", "recipe.optimizer: a resumed run keeps its AdamW"),
+    ],
+)
+def test_a_resumed_run_keeps_its_own(done, change, message):
+    changed = override(load_config(str(done.run / "config.json")), [change, "recipe.epochs=3"])
+    with pytest.raises(UserError, match=message):
+        fit(changed, resume=done.run)
+
+
+def test_a_run_without_a_checkpoint_cannot_be_resumed(done, tmp_path):
+    with pytest.raises(UserError, match=r"has no last\.ckpt to go on from"):
+        fit(load_config(str(done.run / "config.json")), resume=tmp_path)
+
+
+def test_other_data_cannot_take_over_a_run(done, rectangles, tmp_path):
+    for split in ("train", "val"):
+        content = json.loads((rectangles / f"annotations/instances_{split}2017.json").read_text())
+        content["categories"][0]["name"] = "green"
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    files = [f"data.{split}_annotations={tmp_path / split}.json" for split in ("train", "val")]
+    folders = [f"data.{split}_images={rectangles / split}2017" for split in ("train", "val")]
+    changed = override(load_config(str(done.run / "config.json")), [*files, *folders, "recipe.epochs=3"])
+    with pytest.raises(UserError, match="was trained on the classes red, blue; now there are green, blue"):
+        fit(changed, resume=done.run)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("trainer.max_epochs=3", "trainer.max_epochs: detkit decides this; write recipe.epochs"),
+        ("trainer.device=2", "no argument 'device'; did you mean 'devices'"),
+        ("trainer.precision=17", "trainer: .*17"),
+        ("recipe.freeze=backbonne", "no part 'backbonne' with parameters; did you mean 'backbone'"),
+        ("init=nowhere.ckpt", "there is no checkpoint nowhere.ckpt"),
+    ],
+)
+def test_a_mistake_leaves_no_run_folder(rectangles, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        fit(override(tiny_experiment(rectangles, tmp_path), [change]), progress=False)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_trainer_arguments_are_checked_before_any_data(tmp_path):
+    with pytest.raises(UserError, match=r"trainer\.max_epochs"):
+        fit(override(tiny_experiment(tmp_path / "missing", tmp_path), ["trainer.max_epochs=3"]))
+
+
+def test_initial_weights_come_from_a_checkpoint_and_frozen_parts_keep_them(done, rectangles, tmp_path):
+    experiment = tiny_experiment(rectangles, tmp_path, epochs=1, freeze=("backbone", "neck"), ema=None)
+    result = fit(override(experiment, [f"init={done.run / 'best.ckpt'}"]), progress=False)
+    start, end = read_checkpoint(done.run / "best.ckpt").weights, read_checkpoint(result.run / "last.ckpt").weights
+    for name in start:
+        kept = name.startswith(("backbone.", "neck."))
+        assert not kept or torch.equal(start[name], end[name]), name
+    assert not torch.equal(start["head.box_branch.p3.predict.weight"], end["head.box_branch.p3.predict.weight"])
+
+
+class FrozenNorm(BlockSpec):
+    """What cannot be trained from nothing."""
+
+    def build(self, channels):
+        return FrozenBatchNorm2d(channels)
+
+
+def test_frozen_norms_need_weights(rectangles, tmp_path):
+    experiment = tiny_experiment(rectangles, tmp_path)
+    frozen = experiment.model_copy(update={"model": experiment.model.model_copy(update={"after": {"p3": FrozenNorm()}})})
+    with pytest.raises(UserError, match='frozen batch norm with its initial statistics.*norm="batch"'):
+        fit(frozen, progress=False)
+
+
+def test_gradients_of_accumulated_batches_are_summed(rectangles, tmp_path, monkeypatch):
+    seen = []
+    original = DetectorModule.on_before_optimizer_step
+
+    def spy(self, optimizer):
+        seen.append({name: p.grad.clone() for name, p in self.detector.named_parameters() if p.requires_grad})
+        return original(self, optimizer)
+
+    monkeypatch.setattr(DetectorModule, "on_before_optimizer_step", spy)
+    settings = {"epochs": 1, "warmup_steps": 0, "clip": None, "ema": None, "multi_scale": 0.0}
+    changes = ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "model.after.p3=none"]
+    for nominal in (4, 8):
+        experiment = tiny_experiment(rectangles, tmp_path, nominal_batch=nominal, freeze=("backbone",), **settings)
+        fit(override(experiment, [*changes, "recipe.optimizer=SGD", "recipe.optimizer.lr=1e-30"]), progress=False)
+    apart, summed = seen[:2], seen[2:]
+    assert len(summed) == 1
+    name = "head.box_branch.p3.predict.weight"
+    torch.testing.assert_close(summed[0][name], apart[0][name] + apart[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_patience_stops_a_run_that_no_longer_improves(rectangles, tmp_path):
+    experiment = tiny_experiment(rectangles, tmp_path, epochs=9, patience=1)
+    result = fit(override(experiment, ["recipe.optimizer=SGD", "recipe.optimizer.lr=1e-30"]), progress=False)
+    assert len(rows(result.run)) == 2
+    assert not result.interrupted
+
+
+def test_frozen_norms_stay_in_evaluation_mode(rectangles, tmp_path):
+    experiment = tiny_experiment(rectangles, tmp_path, freeze=("backbone",))
+    detector = experiment.model.build(num_classes=2)
+    module = DetectorModule(detector, experiment, ["red", "blue"])
+    for name, part in module.named_modules():
+        if isinstance(part, nn.BatchNorm2d):
+            assert part.training != name.startswith("detector.backbone."), name
