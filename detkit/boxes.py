@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-9
-"""Lengths and areas are divided by at least this: a hundredth of a pixel, squared, in boxes normalised to their image."""
+"""Extents up to this are none: a fiftieth of a pixel, squared, in boxes normalised to an image of 640 pixels."""
 
 
 def lift(values: Tensor) -> Tensor:
@@ -94,13 +94,18 @@ def centre_distance(a: Tensor, b: Tensor) -> Tensor:
     return x.square() + y.square()
 
 
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Return part / whole (...), or the part itself where the whole has no extent: no gradient explodes there."""
+    return part / whole.where(whole > EPSILON, 1)
+
+
 # --- two boxes: the measures -----------------------------------------------------------------------------------------
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
     """Return intersection over union (...), in [0, 1]."""
     shared, union = overlap(a, b)
-    return shared / union.clamp(min=EPSILON)
+    return ratio(shared, union)
 
 
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -113,7 +118,7 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     shared, union = overlap(a, b)
     width, height = hull(a, b)
     around = width * height
-    return shared / union.clamp(min=EPSILON) - (around - union) / around.clamp(min=EPSILON)
+    return ratio(shared, union) - ratio(around - union, around)
 
 
 def diou(a: Tensor, b: Tensor) -> Tensor:
@@ -129,17 +134,18 @@ def ciou(a: Tensor, b: Tensor) -> Tensor:
     """
     plain = iou(a, b)
     shape = (_angle(a) - _angle(b)).square()
-    alpha = shape.detach() / (1 - plain.detach() + shape.detach()).clamp(min=EPSILON)
+    alpha = ratio(shape, 1 - plain + shape).detach()
     return plain - _remoteness(a, b) - alpha * shape
 
 
 def _remoteness(a: Tensor, b: Tensor) -> Tensor:
     """Return the squared distance (...) of the centres as a share of the squared diagonal of the hull."""
     width, height = hull(a, b)
-    return centre_distance(a, b) / (width.square() + height.square()).clamp(min=EPSILON)
+    return ratio(centre_distance(a, b), width.square() + height.square())
 
 
 def _angle(boxes: Tensor) -> Tensor:
     """Return the angle (...) between the diagonal and the vertical, as a share of the right angle."""
     width, height = sides(boxes)
-    return torch.atan(width / height.clamp(min=EPSILON)) * (2 / math.pi)
+    height = height.where(width + height > EPSILON, 1)
+    return torch.atan2(width, height) * (2 / math.pi)
