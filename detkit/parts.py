@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from detkit.errors import UserError
@@ -19,6 +20,16 @@ from detkit.structures import Assignment, Detections, Geometry, Level, Predictio
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+def _odd(value: int) -> int:
+    if value < 1 or value % 2 == 0:
+        raise ValueError(f"should be odd, so that maps keep their size (got {value})")
+    return value
+
+
+Odd = Annotated[int, AfterValidator(_odd)]
+"""A kernel size that can be centred on a position."""
 
 
 class BlockSpec(Spec):

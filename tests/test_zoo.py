@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from detkit.backbones.csp import CSPBackbone
+from detkit.blocks.bottleneck import Bottleneck
 from detkit.blocks.psa import PSA
 from detkit.errors import UserError
 from detkit.heads.branches import ConvBranch
@@ -124,6 +125,8 @@ def test_no_such_scale():
     ("build", "message"),
     [
         (lambda: PAN(widths=(8, 8)), "2 widths need 2 depths"),
+        (lambda: PAN(widths=(8,), depths=(), stages=()), r"PAN\.widths: .*at least 2"),
+        (lambda: Bottleneck(kernel_sizes=(3, 4)), r"kernel_sizes.*should be odd.*got 4"),
         (lambda: CSPBackbone(widths=(8, 8)), "4 stages need 4 widths, not 2"),
     ],
 )

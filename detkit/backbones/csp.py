@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from detkit.blocks.bottleneck import Bottleneck
@@ -34,7 +34,7 @@ class CSPBackbone(BackboneSpec):
     """Channels between each stage's downsampling and its body; none for the stage's width."""
     depths: tuple[PositiveInt, ...] = (1, 2, 2, 1)
     """Units in each stage."""
-    stages: tuple[StageSpec, ...] = (C2f(unit=Bottleneck()),) * 4
+    stages: tuple[StageSpec, ...] = Field((C2f(unit=Bottleneck()),) * 4, min_length=1)
     """What each stage is made of."""
     downsample: DownsampleSpec = ConvDown()
     """At the start of each stage."""

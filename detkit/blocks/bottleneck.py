@@ -5,11 +5,12 @@ Deep residual learning: Kaiming He et al., 2015, arXiv:1512.03385: y = x + f(x).
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from detkit.nn.conv import ConvNorm
-from detkit.parts import BlockSpec
+from detkit.nn.widths import fraction
+from detkit.parts import BlockSpec, Odd
 
 
 class Bottleneck(BlockSpec):
@@ -19,12 +20,12 @@ class Bottleneck(BlockSpec):
     """Add the input to the output."""
     expansion: float = Field(1.0, gt=0)
     """Width between the two convolutions, as a fraction of the channels."""
-    kernel_sizes: tuple[PositiveInt, PositiveInt] = (3, 3)
-    """Of the two convolutions; odd."""
+    kernel_sizes: tuple[Odd, Odd] = (3, 3)
+    """Of the two convolutions."""
 
     def build(self, channels: int) -> nn.Module:
         """Return the block for maps of ``channels``."""
-        return BottleneckBlock(channels, max(1, int(channels * self.expansion)), self.kernel_sizes, self.shortcut)
+        return BottleneckBlock(channels, fraction(channels, self.expansion), self.kernel_sizes, self.shortcut)
 
 
 class BottleneckBlock(nn.Module):

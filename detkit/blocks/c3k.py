@@ -7,6 +7,7 @@ from torch import nn
 
 from detkit.blocks.bottleneck import Bottleneck
 from detkit.nn.csp import BypassCSP
+from detkit.nn.widths import fraction
 from detkit.parts import BlockSpec
 
 
@@ -22,5 +23,5 @@ class C3k(BlockSpec):
 
     def build(self, channels: int) -> nn.Module:
         """Return the block for maps of ``channels``."""
-        hidden = max(1, int(channels * self.expansion))
+        hidden = fraction(channels, self.expansion)
         return BypassCSP(channels, channels, hidden, (self.unit.build(hidden) for _ in range(self.depth)))

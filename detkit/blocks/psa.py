@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from detkit.nn.conv import ConvNorm
-from detkit.nn.divide import largest_divisor
+from detkit.nn.widths import largest_divisor
 from detkit.parts import BlockSpec
 
 

@@ -64,6 +64,9 @@ class ComposedSpec(DetectorSpec):
 class ComposedDetector(Detector):
     """A detector made from the slots of a `ComposedSpec`; families add ``decode`` and ``detect``."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, spec: ComposedSpec, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -79,7 +82,7 @@ class ComposedDetector(Detector):
             levels[-1] = Level(width, levels[-1].stride)
         self.neck = spec.neck.build(levels)
         self.after = inserts(spec.after, levels, self.neck.out)
-        self.level_names = level_names("c", levels), level_names("p", self.neck.out)
+        self.neck_inputs, self.neck_outputs = level_names("c", levels), level_names("p", self.neck.out)
         levels = list(self.neck.out)
         self.remix = nn.ModuleDict()
         for mixer, name in zip(spec.remix, unique_names(spec.remix), strict=True):
@@ -92,9 +95,6 @@ class ComposedDetector(Detector):
         self.register_buffer("mean", torch.tensor(spec.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(spec.std)[:, None, None], persistent=False)
 
-    mean: Tensor
-    std: Tensor
-
     def forward(self, images: Tensor, targets: Targets | None = None) -> Predictions | dict[str, Tensor]:
         """(B, 3, H, W) -> `Predictions`, or the losses where targets are given."""
         raw = self.raw(self.features(images), targets)
@@ -106,8 +106,8 @@ class ComposedDetector(Detector):
         maps = [pyramid[tap] for tap in self.taps]
         for stage in self.top.values():
             maps[-1] = stage(maps[-1])
-        maps = self.neck(self._inserted(self.level_names[0], maps))
-        maps = self._inserted(self.level_names[1], maps)
+        maps = self.neck(self._inserted(self.neck_inputs, maps))
+        maps = self._inserted(self.neck_outputs, maps)
         for remixer in self.remix.values():
             maps = remixer(maps)
         return maps

@@ -16,17 +16,14 @@ def suppress(
     predictions: Predictions, geometry: Geometry | None, confidence: float, iou: float, limit: int
 ) -> list[Detections]:
     """Return the detections of each image, best first; see `detkit.detectors.yolo.YOLODetector.detect`."""
-    image, row, label = (predictions.scores > confidence).nonzero(as_tuple=True)
-    scores = predictions.scores[image, row, label]
-    counts = image.bincount(minlength=len(predictions.scores)).tolist()
     found = []
-    candidates = zip(row.split(counts), label.split(counts), scores.split(counts), strict=True)
-    for index, (rows, labels, values) in enumerate(candidates):
-        boxes = predictions.boxes[index, rows]
-        kept = _survivors(boxes, values, labels, iou, limit)
+    for index, table in enumerate(predictions.scores):
+        rows, labels = (table > confidence).nonzero(as_tuple=True)
+        scores, boxes = table[rows, labels], predictions.boxes[index, rows]
+        kept = _survivors(boxes, scores, labels, iou, limit)
         boxes = boxes[kept] if geometry is None else geometry.to_original(boxes[kept], index)
         extras = {name: extra[index, rows[kept]] for name, extra in predictions.extras.items()}
-        found.append(Detections(boxes, values[kept], labels[kept], extras=extras))
+        found.append(Detections(boxes, scores[kept], labels[kept], extras=extras))
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from detkit.blocks.bottleneck import Bottleneck
@@ -29,7 +29,7 @@ class PAN(NeckSpec):
     Stages are listed in the order in which they run: for p3 to p5 they make p4, p3 (top-down), then p4, p5 (bottom-up).
     """
 
-    widths: tuple[PositiveInt, ...] = (64, 128, 256)
+    widths: tuple[PositiveInt, ...] = Field((64, 128, 256), min_length=2, max_length=5)
     """Channels of each level put out, finest first."""
     depths: tuple[PositiveInt, ...] = (1, 1, 1, 1)
     """Units in each stage."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from detkit.blocks.psa import PSA
 from detkit.nn.conv import ConvNorm
+from detkit.nn.widths import fraction
 from detkit.parts import BlockSpec, StageSpec
 
 
@@ -21,7 +22,7 @@ class C2PSA(StageSpec):
 
     def build(self, inputs: int, outputs: int, depth: int) -> nn.Module:
         """Return a stage of ``depth`` units from ``inputs`` to ``outputs`` channels."""
-        hidden = int(outputs * self.expansion)
+        hidden = fraction(outputs, self.expansion)
         return C2PSAStage(inputs, outputs, hidden, nn.Sequential(*(self.unit.build(hidden) for _ in range(depth))))
 
 

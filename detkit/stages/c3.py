@@ -7,6 +7,7 @@ from torch import nn
 
 from detkit.blocks.bottleneck import Bottleneck
 from detkit.nn.csp import BypassCSP
+from detkit.nn.widths import fraction
 from detkit.parts import BlockSpec, StageSpec
 
 
@@ -20,5 +21,5 @@ class C3(StageSpec):
 
     def build(self, inputs: int, outputs: int, depth: int) -> nn.Module:
         """Return a stage of ``depth`` units from ``inputs`` to ``outputs`` channels."""
-        hidden = int(outputs * self.expansion)
+        hidden = fraction(outputs, self.expansion)
         return BypassCSP(inputs, outputs, hidden, (self.unit.build(hidden) for _ in range(depth)))

@@ -10,14 +10,15 @@ from pydantic import PositiveInt
 from torch import Tensor, cat, nn
 
 from detkit.nn.conv import ConvNorm
-from detkit.parts import StageSpec
+from detkit.nn.widths import fraction
+from detkit.parts import Odd, StageSpec
 
 
 class SPPF(StageSpec):
     """Chained max poolings of stride 1, all merged; has no units, so depth doesn't matter."""
 
-    kernel_size: PositiveInt = 5
-    """Of each pooling; odd."""
+    kernel_size: Odd = 5
+    """Of each pooling."""
     poolings: PositiveInt = 3
     """In the chain."""
 
@@ -31,7 +32,7 @@ class SPPFStage(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, poolings: int) -> None:
         super().__init__()
-        hidden = max(1, inputs // 2)
+        hidden = fraction(inputs, 0.5)
         self.poolings = poolings
         self.reduce = ConvNorm(inputs, hidden)
         self.pool = nn.MaxPool2d(kernel_size, 1, kernel_size // 2)

@@ -189,6 +189,17 @@ def test_fuse_is_a_copy_that_equals(detector, images):
         assert (one - other).abs().max() < 1e-4 * one.abs().max()
 
 
+def test_training_never_asks_the_device_for_a_value():
+    detector = small_yolo().build(3).to("meta")  # where there are shapes, but no values
+    targets = some_targets()
+    on_device = targets._replace(
+        boxes=targets.boxes.to("meta"), labels=targets.labels.to("meta"), counts=targets.counts.to("meta")
+    )
+    losses = detector(torch.zeros(2, 3, 64, 64, dtype=torch.uint8, device="meta"), on_device)
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in detector.parameters())
+
+
 def test_autocast_trains(images):
     detector = small_yolo().build(3).train()
     with torch.autocast("cpu", torch.bfloat16):

@@ -2,12 +2,16 @@ import pytest
 import torch
 
 from detkit.nn.anchors import cell_centres
-from detkit.nn.divide import largest_divisor
+from detkit.nn.widths import fraction, largest_divisor
 
 
 @pytest.mark.parametrize(("number", "ceiling", "divisor"), [(128, 64, 64), (288, 64, 48), (16, 64, 16), (7, 4, 1), (96, 1, 1)])
 def test_largest_divisor(number, ceiling, divisor):
     assert largest_divisor(number, ceiling) == divisor
+
+
+def test_fractions_are_cut_and_never_nothing():
+    assert [fraction(channels, 0.25) for channels in (64, 63, 2)] == [16, 15, 1]
 
 
 def test_cells_are_listed_row_by_row_level_by_level():

@@ -110,6 +110,14 @@ def test_fused_equals(part, build, outputs, resized):
 
 
 @every_part
+def test_channels_last_gives_the_same(part, build, outputs, resized):
+    module, x = scrambled(build()).eval(), torch.rand(2, CHANNELS, 8, 9)
+    expected = module(x)
+    found = module.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@every_part
 def test_exports(part, build, outputs, resized):
     module, x = scrambled(build()).eval(), torch.rand(2, CHANNELS, 8, 8)
     exported = torch.export.export(module, (x,)).module()

@@ -1,4 +1,9 @@
-"""Widths that a part cannot take exactly."""
+"""Widths that follow from other widths."""
+
+
+def fraction(channels: int, share: float) -> int:
+    """Return the share of ``channels``, cut to a whole number, at least 1."""
+    return max(1, int(channels * share))
 
 
 def largest_divisor(number: int, ceiling: int) -> int:
