@@ -26,7 +26,9 @@ def import_modules(names: Sequence[str]) -> None:
         sys.path.insert(0, "")
     for name in names:
         if name.endswith(".py"):
-            _import_file(_existing(Path(name)))
+            file = _existing(Path(name)).resolve()
+            if getattr(sys.modules.get(file.stem), "__file__", None) != str(file):
+                _import_file(file)
             continue
         try:
             importlib.import_module(name)
@@ -78,10 +80,8 @@ def _stored(file: Path) -> Experiment:
 def _import_file(file: Path) -> ModuleType:
     """Import ``file`` under its stem; an error in it is told with its line there."""
     file = file.resolve()
-    known = sys.modules.get(file.stem)
-    if known is not None and getattr(known, "__file__", None) == str(file):
-        return known
-    name = file.stem if known is None else f"{file.stem}_{abs(hash(str(file))):x}"
+    taken = file.stem in sys.modules and getattr(sys.modules[file.stem], "__file__", None) != str(file)
+    name = f"config_{file.stem}" if taken else file.stem
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise UserError(f"{file} is not a Python file")

@@ -1,0 +1,38 @@
+"""``tools/eval.py CHECKPOINT [path=value ...]``: COCO's numbers of a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from detkit.cli.config import import_modules
+from detkit.cli.run import run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate; print COCO's 12 numbers and AP by class."""
+    parser = argparse.ArgumentParser(
+        prog="eval.py",
+        usage="%(prog)s CHECKPOINT [data.root=FOLDER ...] [--output DIR]",
+        description="COCO's 12 numbers and AP by class, and results.json in COCO's format.",
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="path=value", help="data.root=~/mydata data.size=320 recipe.batch=8 ..."
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="of results.json (default: eval/ beside the checkpoint)")
+    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    return run(parser, _evaluate, argv)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from detkit.evaluation.coco import format_table
+    from detkit.train.evaluate import evaluate
+
+    import_modules(arguments.modules)
+    done = evaluate(arguments.checkpoint.expanduser(), arguments.overrides, output=arguments.output)
+    print(format_table(done.result))
+    for name, path in done.paths.items():
+        print(f"{name:9} {path}")
+    return 0
