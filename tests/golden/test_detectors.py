@@ -42,3 +42,7 @@ def test_detector_equals_the_reference(name):
         value = getattr(predictions, output)
         assert list(value.shape) == record["outputs"][output] and value.dtype == torch.float64
         assert relative_error(value.numpy(), samples, output) < 1e-6
+    with torch.no_grad():
+        fused = detector.float().fuse()(images)
+    for output in ("boxes", "scores"):
+        assert relative_error(getattr(fused, output).numpy(), samples, output) < 1e-4
