@@ -10,18 +10,15 @@ from typing import NamedTuple
 from lightning.pytorch import Trainer
 
 from detkit.data.layout import open_val
+from detkit.deploy.load import load_detector
 from detkit.errors import UserError
 from detkit.evaluation.coco import CocoResult
-from detkit.experiment import Experiment
 from detkit.overrides import override
-from detkit.spec import from_dict
 from detkit.train.loaders import Loaders
 from detkit.train.module import DetectorModule
 from detkit.train.options import check_trainer
 from detkit.train.progress import progress_callback
 from detkit.train.trainer import quiet, refusals
-from detkit.weights.checkpoint import read_checkpoint
-from detkit.weights.load import load_weights
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +49,15 @@ def evaluate(
     Raises:
         UserError: the checkpoint, an override or the data are wrong.
     """
-    stored = read_checkpoint(checkpoint)
-    trained = from_dict(Experiment, stored.experiment | {"trainer": {}}, modules=stored.modules)
-    experiment = override(trained, overrides)
+    detector, trained, names = load_detector(checkpoint)
+    experiment = override(trained.model_copy(update={"trainer": {}}), overrides)
     if experiment.model != trained.model:
         raise UserError("model: a checkpoint is evaluated as the model that it holds; override data, recipe.batch or trainer")
     check_trainer(experiment.trainer)
-    val, notes = open_val(experiment.data, stored.classes)
+    val, notes = open_val(experiment.data, names)
     for note in notes:
         log.warning(note)
-    detector = experiment.model.build(num_classes=len(stored.classes))
-    load_weights(detector, stored.weights, strict=True)
-    module = DetectorModule(detector, experiment, stored.classes)
+    module = DetectorModule(detector, experiment, names)
     with quiet():
         trainer = _trainer(experiment, progress)
         trainer.validate(module, datamodule=Loaders(experiment, val), verbose=False)

@@ -41,6 +41,18 @@ class Loaders(LightningDataModule):
             world=trainer.world_size,
         )
 
+    @cached_property
+    def val_loader(self) -> EvalLoader:
+        """This process's share of the validation images."""
+        assert self.trainer is not None
+        return EvalLoader(
+            self.val,
+            self.experiment.data,
+            batch=self.experiment.recipe.batch,
+            rank=self.trainer.global_rank,
+            world=self.trainer.world_size,
+        )
+
     @property
     def batches(self) -> int:
         """Training batches of an epoch, as ``trainer.limit_train_batches`` leaves them."""
@@ -56,11 +68,14 @@ class Loaders(LightningDataModule):
 
     def val_dataloader(self) -> EvalLoader:
         """Return the validation batches."""
-        assert self.trainer is not None
-        return EvalLoader(
-            self.val,
-            self.experiment.data,
-            batch=self.experiment.recipe.batch,
-            rank=self.trainer.global_rank,
-            world=self.trainer.world_size,
-        )
+        return self.val_loader
+
+    def teardown(self, stage: str) -> None:
+        """End the worker processes."""
+        for name in ("train_loader", "val_loader"):
+            if name in vars(self):
+                vars(self)[name].close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End the worker processes, which Lightning does not ask for here."""
+        self.teardown("fit")
