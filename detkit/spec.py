@@ -217,9 +217,11 @@ def item_annotation(annotation: Any, kind: type, index: int = 0) -> Any:
     """Return what a container annotation holds: values of a dict, or item ``index`` of a tuple or list; else None."""
     for member in alternatives(annotation):
         origin, args = typing.get_origin(member), typing.get_args(member)
-        if kind is dict and origin is not None and issubclass(origin, Mapping):
+        if not inspect.isclass(origin):
+            continue
+        if kind is dict and issubclass(origin, Mapping):
             return args[1]
-        if kind is list and origin is not None and issubclass(origin, list | tuple):
+        if kind is list and issubclass(origin, list | tuple):
             if origin is tuple and Ellipsis not in args:
                 return args[index] if index < len(args) else None
             return args[0]

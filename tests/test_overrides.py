@@ -1,5 +1,7 @@
 """Dotted overrides: applied in order, validated at the end, wrong paths explained."""
 
+from typing import Literal
+
 import pytest
 
 from detkit.overrides import override
@@ -13,6 +15,7 @@ class House(Spec):
     precision: str = "32"
     tags: tuple[str, ...] = ()
     lit: bool = False
+    roof: Literal["flat", "gable"] = "flat"
     trainer: dict[str, str | int] = {}
 
 
@@ -40,6 +43,7 @@ class Holder(Spec):
         ("tags=[a.b, c]", lambda h: h.tags, ("a.b", "c")),
         ("tags=a", lambda h: h.tags, ("a",)),
         ("tags=()", lambda h: h.tags, ()),
+        ("roof=gable", lambda h: h.roof, "gable"),
         ("lit=true", lambda h: h.lit, True),
         ("rooms.0.options.devices=2", lambda h: h.rooms[0].options, {"devices": 2}),
         ("rooms.0.options.devices=[0,1]", lambda h: h.rooms[0].options, {"devices": [0, 1]}),
@@ -80,6 +84,7 @@ def test_none_removes_an_entry():
         ("rooms.0.doors.left=none", "rooms.0.doors: no entry 'left' to remove"),
         ("insulation.x=3", "insulation: is none"),
         ("precision.x=3", "precision: is '32', which has no fields"),
+        ("roof=round", "roof: input should be 'flat' or 'gable' (got 'round')"),
         ("insulation=thick", "insulation: input should be a valid number"),
         ("rooms.1.walls.0.coats=0", "rooms.1.walls.0.coats: input should be greater than or equal to 1"),
     ],

@@ -13,6 +13,7 @@ from detkit.data.layout import open_val
 from detkit.deploy.load import load_detector
 from detkit.errors import UserError
 from detkit.evaluation.coco import CocoResult
+from detkit.experiment import Experiment
 from detkit.overrides import override
 from detkit.train.loaders import Loaders
 from detkit.train.module import DetectorModule

@@ -10,7 +10,7 @@ from pathlib import Path
 import lightning
 import torch
 
-import detkit
+from detkit import __version__
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.spec import to_dict, user_modules
@@ -45,7 +45,7 @@ def write_config(run: Path, experiment: Experiment, names: Sequence[str]) -> Non
         "modules": user_modules(experiment),
         "classes": list(names),
         "versions": {
-            "detkit": detkit.__version__,
+            "detkit": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "lightning": lightning.__version__,

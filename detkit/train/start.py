@@ -37,9 +37,12 @@ def new_detector(experiment: Experiment, num_classes: int) -> Detector:
     check_roles(detector, experiment.recipe.lr_scale, "recipe.lr_scale")
     missing = set(detector.state_dict())
     if experiment.init is not None:
-        report = load_weights(detector, read_weights(Path(experiment.init).expanduser()))
+        try:
+            report = load_weights(detector, read_weights(Path(experiment.init).expanduser()))
+        except UserError as error:
+            raise UserError(f"init={experiment.init}: {error}") from None
         if not report.loaded:
-            raise UserError(f"init: {experiment.init} holds nothing that fits this model")
+            raise UserError(f"init={experiment.init} holds nothing that fits this model")
         log.warning("initial weights from %s\n%s", experiment.init, report)
         missing -= set(report.loaded)
     check_frozen_norms(detector, missing)
@@ -56,7 +59,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if "format" in content:
         return read_checkpoint(path).weights
     if not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"init: {path} is neither a checkpoint of detkit nor a state dict of tensors")
+        raise UserError(f"{path} is neither a checkpoint of detkit nor a state dict of tensors")
     return content
 
 

@@ -1,10 +1,10 @@
 """What users get wrong gives one sentence and status 2: no traceback, and nothing lost."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -156,9 +156,9 @@ def test_checkpoints(capsys, tmp_path, run, rectangles):
     for command, rest in ((eval_command.main, [f"data.root={rectangles}"]), (predict.main, [rectangles / "val2017"])):
         for file in (cut, text, other, tmp_path / "none.ckpt", changed):
             assert str(file) in complaint(capsys, command, file, *rest)
-    assert "holds nothing that fits" in complaint(
-        capsys, train.main, CONFIG, f"data.root={rectangles}", "data.size=64", f"init={other}"
-    )
+    for file in (cut, text, other):
+        words = complaint(capsys, train.main, CONFIG, f"data.root={rectangles}", "data.size=64", f"init={file}")
+        assert words.startswith(f"init={file}: ")
 
 
 def test_a_user_part_that_is_not_imported_is_named_with_its_module(capsys, tmp_path, run, rectangles):
@@ -190,13 +190,14 @@ def test_debug_shows_the_traceback(capsys):
 
 def test_a_typo_is_told_within_two_seconds_beyond_importing_torch():
     def seconds(*command):
-        start = time.perf_counter()
+        """Processor time, which says the same on a busy machine."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
-        return time.perf_counter() - start, done
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done
 
     torch_alone = min(seconds("-c", "import torch")[0] for _ in range(2))
-    took, done = min(
-        (seconds(str(ROOT / "tools" / "train.py"), CONFIG, "recipe.epoch=50") for _ in range(2)), key=lambda x: x[0]
-    )
-    assert done.returncode == 2 and done.stderr == "error: recipe: no field 'epoch'; did you mean 'epochs'?\n"
-    assert took - torch_alone < 2
+    runs = [seconds(str(ROOT / "tools" / "train.py"), CONFIG, "recipe.epoch=50") for _ in range(2)]
+    for _, done in runs:
+        assert done.returncode == 2 and done.stderr == "error: recipe: no field 'epoch'; did you mean 'epochs'?\n"
+    assert min(took for took, _ in runs) - torch_alone < 2
