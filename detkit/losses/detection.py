@@ -25,9 +25,12 @@ class DetectionCriterion(CriterionSpec):
     """Loss between an assigned prediction's box and its target."""
     assigner: AssignerSpec = TaskAligned()
     """Says which predictions answer for which box."""
-    box_gain: float = Field(7.5, ge=0, description="weight of the box loss")
-    class_gain: float = Field(0.5, ge=0, description="weight of the class loss")
-    dfl_gain: float = Field(1.5, ge=0, description="weight of the distribution focal loss")
+    box_gain: float = Field(7.5, ge=0)
+    """Weight of the box loss."""
+    class_gain: float = Field(0.5, ge=0)
+    """Weight of the class loss."""
+    dfl_gain: float = Field(1.5, ge=0)
+    """Weight of the distribution focal loss."""
 
     def build(self, num_classes: int, strides: Sequence[int]) -> nn.Module:
         """Return the criterion; a `DenseOutput` says classes and strides itself."""

@@ -9,7 +9,13 @@ from detkit.losses.reduce import sum_over_processes, world_size
 from detkit.structures import DenseOutput, Targets
 from tests.losses.scenes import CLASSES, STRIDES, random_targets, raw_output
 
-SCENES = {"uneven": [3, 1, 9, 0], "one rank without boxes": [3, 5, 0, 0], "few and small": [1, 0, 1, 0], "empty": [0] * 4}
+SCENES = {
+    "uneven": [3, 1, 9, 0],
+    "one rank without boxes": [3, 5, 0, 0],
+    "few": [1, 0, 1, 0],
+    "one": [1, 0, 0, 0],
+    "empty": [0] * 4,
+}
 
 
 def run(raw: DenseOutput, targets: Targets, compiled: bool = False):
