@@ -60,7 +60,7 @@ class PositionSensitiveAttention(nn.Module):
         batch, channels, height, width = x.shape
         heads = self.qkv(x).reshape(batch, self.heads, -1, height * width)  # of each head: query, key, value
         query, key, value = heads.split((self.key_width, self.key_width, self.value_width), 2)
-        weights = (query.mT @ key * self.key_width**-0.5).softmax(-1)
+        weights = ((query * self.key_width**-0.5).mT @ key).softmax(-1)
         mixed = value @ weights.mT
         values = value.reshape(batch, channels, height, width)
         return self.project(mixed.reshape(batch, channels, height, width) + self.position(values))
