@@ -161,9 +161,6 @@ def inserts(after: dict[str, BlockSpec | Insert], backbone: Sequence[Level], nec
 
 def unique_names(specs: Sequence[Spec]) -> list[str]:
     """Return a name for each part of a chain, after its kind, so that a new part doesn't rename the others' weights."""
-    names: list[str] = []
-    for spec in specs:
-        kind = type(spec).__name__.lower()
-        again = sum(name.split("_")[0] == kind for name in names)
-        names.append(f"{kind}_{again + 1}" if again else kind)
-    return names
+    kinds = [type(spec).__name__.lower() for spec in specs]
+    earlier = [kinds[:index].count(kind) for index, kind in enumerate(kinds)]
+    return [f"{kind}_{count + 1}" if count else kind for kind, count in zip(kinds, earlier, strict=True)]
