@@ -10,6 +10,8 @@ from typing import NamedTuple
 from detkit.data.annotations import Annotations
 from detkit.data.coco import CocoFile, read_coco
 from detkit.data.packing import pack
+from detkit.data.presets import DEFAULT, PRESETS
+from detkit.data.shapes import drawn_folder
 from detkit.data.spec import Data
 from detkit.errors import UserError
 
@@ -80,9 +82,10 @@ def _check_classes(file: CocoFile, names: Sequence[str], where: str) -> None:
 
 
 def _root(data: Data) -> Path:
-    if data.root is None:
-        raise UserError("data.root is not set; write data.root=FOLDER, a folder with a data set in COCO's format")
-    root = Path(data.root).expanduser()
+    drawn = data.root or DEFAULT
+    if drawn in PRESETS and not Path(drawn).is_dir():
+        return drawn_folder(drawn)
+    root = Path(drawn).expanduser()
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise UserError(f"data.root={data.root} {what}; name the folder of a data set")

@@ -6,10 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from detkit.data.presets import DEFAULT, PRESETS
 from detkit.spec import Spec
 
 MULTIPLE = 32
 """Input sizes are multiples of the largest stride."""
+
+SIZE = 640
+"""Input pixels where nothing is said."""
 
 Pixels = Annotated[int, Field(ge=MULTIPLE)]
 
@@ -20,9 +24,9 @@ class Data(Spec):
     home = "detkit.data"
 
     root: str | None = None
-    """Folder of the data set; the other paths are relative to it."""
-    size: Pixels | tuple[Pixels, Pixels] = 640
-    """Input pixels, one number or (height, width): multiples of 32."""
+    """Folder of the data set; the other paths are relative to it. None: drawn objects, in data/shapes."""
+    size: Pixels | tuple[Pixels, Pixels] | None = None
+    """Input pixels, one number or (height, width): multiples of 32. None: 640, or the drawn images' own size."""
     resize: Literal["letterbox", "stretch"] = "letterbox"
     """letterbox keeps the aspect and pads with grey; stretch fills the input."""
     limit: int | None = Field(None, ge=1)
@@ -40,8 +44,8 @@ class Data(Spec):
 
     @field_validator("size")
     @classmethod
-    def _multiples(cls, size: int | tuple[int, int]) -> int | tuple[int, int]:
-        for pixels in (size,) if isinstance(size, int) else size:
+    def _multiples(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        for pixels in size if isinstance(size, tuple) else (size,) if size else ():
             if pixels % MULTIPLE:
                 nearest = max(1, round(pixels / MULTIPLE)) * MULTIPLE
                 raise ValueError(f"{pixels} is no multiple of {MULTIPLE}; write {nearest}")
@@ -50,4 +54,8 @@ class Data(Spec):
     @property
     def shape(self) -> tuple[int, int]:
         """Input (height, width)."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
+        if isinstance(self.size, tuple):
+            return self.size
+        drawn = PRESETS.get(self.root or DEFAULT)
+        side = self.size or (drawn.size if drawn else SIZE)
+        return side, side
