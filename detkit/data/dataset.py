@@ -21,11 +21,11 @@ from detkit.data.resize import GREY, fit
 from detkit.data.spec import Data
 from detkit.structures import Sample
 
-NEIGHBOURS = 8
-"""A mosaic's partners come from the next so many images of the shuffled order: a worker that makes a batch then decodes each
-of its images about once, and uses it in four pictures (repeated augmentation, Hoffer et al., 2020, arXiv:1901.09335)."""
+BLOCK = 16
+"""A mosaic's partners come from its own block of the shuffled order, so that a worker that makes a batch decodes each image
+once and shows it in four pictures (repeated augmentation: Hoffer et al., 2020, arXiv:1901.09335)."""
 CACHE_BYTES = 64 * 2**20
-"""Decoded images that a worker keeps; holds the neighbours of a position at any usual size."""
+"""Of decoded images that a worker keeps; holds a block at any usual size."""
 
 
 class EvalDataset:
@@ -79,7 +79,7 @@ class TrainDataset:
         order, augment = self.order(epoch), self.augment
         places = [position]
         if epoch < self.mosaic_epochs and rng.random() < augment.mosaic:
-            places += [position + 1 + int(ahead) for ahead in rng.permutation(NEIGHBOURS)[:3]]
+            places += _partners(position, len(order), rng)
         sample = self._collage([int(order[place % len(order)]) for place in places], rng)
         if rng.random() < augment.flip:
             sample = flip(sample)
@@ -113,6 +113,13 @@ class TrainDataset:
                 image = self._images.get(index, reduction_for(tile.scale.max()))
                 placed.append(place(canvas, self.annotations.sample(index, image), tile, seen))
         return join(canvas, placed, int(self.annotations.image_ids[indices[0]]))
+
+
+def _partners(position: int, images: int, rng: np.random.Generator) -> list[int]:
+    """Return three other places of the position's block, showing three other images wherever there are four."""
+    block = max(4, min(BLOCK, images))
+    within = position % block
+    return [position - within + (within + int(step)) % block for step in 1 + rng.permutation(block - 1)[:3]]
 
 
 class Order(NamedTuple):

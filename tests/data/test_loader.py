@@ -3,6 +3,7 @@
 import itertools
 import json
 import multiprocessing
+import pickle
 import time
 from collections import Counter
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from detkit.data.augment import Augment
+from detkit.data.augment import Albumentation, Augment
 from detkit.data.dataset import TrainDataset
 from detkit.data.layout import open_data
 from detkit.data.loader import EvalLoader, TrainLoader
@@ -208,6 +209,12 @@ def test_processes_share_an_epoch(splits, world):
         assert torch.equal(together, batch.images)
 
 
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_mosaic_of_fewer_than_four_images(tmp_path, images):
+    small = open_data(Data(root=str(make_folder(tmp_path, count=images, val=1))))
+    assert next(iter(loader(small))).images.shape == (images, 3, 96, 96)
+
+
 def test_few_images_for_many_processes(splits, tmp_path):
     small = open_data(Data(root=str(make_folder(tmp_path, count=3, val=1))))
     shares = [list(loader(small, batch=4, rank=rank, world=2)) for rank in range(2)]
@@ -276,3 +283,11 @@ def test_memory_of_annotations_is_flat_arrays(splits):
     held = vars(splits.train)
     assert {type(value).__name__ for name, value in held.items() if name != "names"} == {"ndarray", "Texts"}
     assert {type(value) for value in vars(splits.train.paths).values()} == {np.ndarray}
+
+
+def test_data_sets_can_be_sent_to_workers_that_are_not_forked(splits):
+    dataset = TrainDataset(splits.train, Data(size=96), Augment(extra=(Albumentation(name="Affine"),)), epochs=6, seed=0)
+    here = dataset[(0, 3)]
+    there = pickle.loads(pickle.dumps(dataset))[(0, 3)]
+    assert (here.image == there.image).all()
+    assert (here.boxes == there.boxes).all()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from detkit.data import dataset
 from detkit.data.augment import Augment
 from detkit.data.collage import MIN_VISIBLE, base_scale, four_tiles, join, one_tile, place
-from detkit.data.dataset import Address, TrainDataset
+from detkit.data.dataset import Address, TrainDataset, _partners
 from detkit.data.layout import open_data
 from detkit.data.pixels import flip, shift_colour
 from detkit.data.resize import GREY, fit, letterbox, stretch
@@ -215,6 +215,23 @@ def test_samples_share_decoded_images(rectangles, monkeypatch):
     fresh = TrainDataset(opened(rectangles), Data(size=320), Augment(), epochs=20, seed=0)
     for position in reversed(range(12)):  # whatever was made before
         assert (fresh[Address(0, position)].image == shared[position]).all()
+
+
+def test_partners_are_three_others_of_the_block():
+    rng = np.random.default_rng(0)
+    drawn = [_partners(position, 1000, rng) for position in range(32, 48) for _ in range(50)]
+    assert all(len(set(places)) == 3 and 32 <= min(places) <= max(places) < 48 for places in drawn)
+    assert all(32 + i // 50 not in places for i, places in enumerate(drawn))
+    assert {place for places in drawn for place in places} == set(range(32, 48))
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 4, 5, 12, 16, 17, 40])
+def test_small_sets_have_partners_too(images):
+    rng = np.random.default_rng(0)
+    for position in range(3 * images):
+        shown = [place % images for place in [position, *_partners(position, images, rng)]]
+        assert len(shown) == 4
+        assert len(set(shown)) == 4 or images < 4
 
 
 def test_mosaic_stays_on_for_most_of_a_short_run():
