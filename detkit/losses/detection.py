@@ -86,4 +86,4 @@ def class_sum(scores: Tensor, targets: Targets, assignment: Assignment) -> Tenso
     """
     labels = targets.labels.gather(1, assignment.target)
     positive = scores.flatten(1).gather(1, assignment.prediction * scores.shape[-1] + labels)
-    return F.softplus(lift(scores)).sum() - (lift(positive) * assignment.weight).sum()
+    return F.softplus(lift(scores)).sum() - (positive * assignment.weight).sum()
