@@ -8,10 +8,13 @@ from tests.networks import scrambled, small_yolo, some_targets
 
 
 def train_and_evaluate(detector, backend):
-    """Compare compiled with eager: gradients and predictions."""
+    """Compare compiled with eager: gradients and predictions.
+
+    In float64: norms over the few cells of small images blow float32's rounding up to 1e-3 of the largest gradient.
+    """
+    detector.double().train()
     compiled = torch.compile(detector, fullgraph=True, backend=backend)
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    detector.train()
     state = {name: value.clone() for name, value in detector.state_dict().items()}
     gradients = []
     for network in (detector, compiled):
@@ -20,12 +23,12 @@ def train_and_evaluate(detector, backend):
         losses = network(images, some_targets((3, 0)))
         sum(losses.values()).backward()
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in detector.parameters()]))
-    assert (gradients[0] - gradients[1]).abs().max() < 1e-3 * gradients[0].abs().max()
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-7 * gradients[0].abs().max()
     detector.eval()
     with torch.no_grad():
         expected, found = detector(images), compiled(images)
-    assert (expected.boxes - found.boxes).abs().max() < 1e-3
-    assert (expected.scores - found.scores).abs().max() < 1e-4
+    assert (expected.boxes - found.boxes).abs().max() < 1e-7 * expected.boxes.abs().max()
+    assert (expected.scores - found.scores).abs().max() < 1e-7 * expected.scores.max()
 
 
 @pytest.fixture(autouse=True)
