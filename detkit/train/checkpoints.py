@@ -48,12 +48,22 @@ class RunCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+        self._steps = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember the steps of a run that is resumed."""
+        super().on_train_start(trainer, pl_module)
+        self._steps = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save in mid-epoch; after the last batch the end of the epoch, with its evaluation, is better waited for."""
-        if not trainer.is_last_batch:
+        """Save in mid-epoch, after an optimizer step: gradients that are still being summed are in no checkpoint.
+
+        After the last batch the end of the epoch, with its evaluation, is better waited for.
+        """
+        stepped, self._steps = trainer.global_step > self._steps, trainer.global_step
+        if stepped and not trainer.is_last_batch:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

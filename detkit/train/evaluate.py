@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +18,8 @@ from detkit.train.loaders import Loaders
 from detkit.train.module import DetectorModule
 from detkit.train.options import check_trainer
 from detkit.train.progress import progress_callback
+from detkit.train.runs import tell
 from detkit.train.trainer import quiet, refusals
-
-log = logging.getLogger(__name__)
 
 
 class Evaluation(NamedTuple):
@@ -57,7 +55,7 @@ def evaluate(
     check_trainer(experiment.trainer)
     val, notes = open_val(experiment.data, names)
     for note in notes:
-        log.warning(note)
+        tell(note)
     module = DetectorModule(detector, experiment, names)
     with quiet():
         trainer = _trainer(experiment, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,9 @@ from detkit.train.module import DetectorModule
 from detkit.train.optimization import derive
 from detkit.train.options import check_trainer
 from detkit.train.pictures import VAL_PICTURE
-from detkit.train.runs import CONFIG, new_run, write_config
+from detkit.train.runs import CONFIG, new_run, tell, write_config
 from detkit.train.start import check_classes, checkpoint_to_resume, new_detector
 from detkit.train.trainer import METRICS, make_trainer, quiet
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class Result:
         interrupted: the user stopped it; ``fit(..., resume=run)`` goes on.
         seconds: that this call took.
         paths: files of the run folder by what they are.
+        rank: which of several processes this is; each has the same result, and the first should tell it.
     """
 
     run: Path
@@ -48,6 +46,7 @@ class Result:
     interrupted: bool
     seconds: float
     paths: dict[str, Path]
+    rank: int
 
 
 def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None, progress: bool = True) -> Result:
@@ -68,7 +67,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     checkpoint = None if resume is None else checkpoint_to_resume(resume, experiment)
     splits = open_data(experiment.data)
     for note in splits.notes:
-        log.warning(note)
+        tell(note)
     if checkpoint is None:
         detector = new_detector(experiment, len(splits.names))
     else:
@@ -83,12 +82,13 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
         if trainer.is_global_zero:
             write_config(run, experiment, splits.names)
         module = DetectorModule(detector, experiment, splits.names)
+        trainer.precision_plugin.convert_module(module)  # before averages are copied from it and states loaded into it
         interrupted = False
         try:
             trainer.fit(module, datamodule=Loaders(experiment, splits.val, splits.train), ckpt_path=checkpoint)
         except Interrupted:
             interrupted = True
-    return _result(run, history, interrupted, time.monotonic() - started)
+    return _result(run, history, interrupted, time.monotonic() - started, trainer.global_rank)
 
 
 def _new_run(parent: Path) -> Path:
@@ -96,7 +96,7 @@ def _new_run(parent: Path) -> Path:
     return new_run(parent) if getattr(rank_zero_only, "rank", 0) == 0 else parent
 
 
-def _result(run: Path, history: History, interrupted: bool, seconds: float) -> Result:
+def _result(run: Path, history: History, interrupted: bool, seconds: float, rank: int) -> Result:
     files = {
         "best": run / file_name(BEST),
         "last": run / file_name(LAST),
@@ -113,4 +113,5 @@ def _result(run: Path, history: History, interrupted: bool, seconds: float) -> R
         interrupted=interrupted,
         seconds=seconds,
         paths={name: path for name, path in files.items() if path.exists()},
+        rank=rank,
     )

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 
 from detkit.data.annotations import Annotations
 from detkit.data.loader import EvalLoader, TrainLoader
+from detkit.errors import UserError
 from detkit.experiment import Experiment
 
 
@@ -58,9 +59,11 @@ class Loaders(LightningDataModule):
         """Training batches of an epoch, as ``trainer.limit_train_batches`` leaves them."""
         assert self.trainer is not None
         limit = self.trainer.limit_train_batches
-        if isinstance(limit, int):
-            return min(limit, len(self.train_loader))
-        return int(len(self.train_loader) * limit)
+        count = len(self.train_loader)
+        left = min(limit, count) if isinstance(limit, int) else int(count * limit)
+        if not left:
+            raise UserError(f"trainer.limit_train_batches={limit} leaves none of the {count} batches of an epoch")
+        return left
 
     def train_dataloader(self) -> TrainLoader:
         """Return the training batches."""

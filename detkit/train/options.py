@@ -41,12 +41,20 @@ INSTEAD = {
 """Trainer arguments that are refused, and what to do instead."""
 
 
+IMPRECISE = ("16-true", "bf16-true")
+"""Precisions that Lightning casts whole batches to, boxes included: a box at 600 pixels would be off by 2."""
+
+
 def check_trainer(options: Mapping[str, Any]) -> None:
     """Check the names of Trainer arguments, before any data is read.
 
     Raises:
         SpecError: an argument that the Trainer does not have, or one that detkit decides itself.
     """
+    precision = options.get("precision")
+    if precision in IMPRECISE:
+        instead = f"{str(precision).removesuffix('true')}mixed"
+        raise SpecError("trainer.precision", f"{precision} would round the boxes too; write {instead}")
     known = [name for name in inspect.signature(Trainer).parameters if name not in INSTEAD]
     for name in options:
         if name in INSTEAD:

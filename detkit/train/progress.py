@@ -79,7 +79,7 @@ class Bar(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
         """Say which epoch it is."""
-        super().on_train_epoch_start(trainer, *arguments)
+        self.train_progress_bar.reset(total=int(trainer.num_training_batches))
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def on_train_batch_end(

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from detkit import __version__
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.spec import to_dict, user_modules
 
+log = logging.getLogger(__name__)
+
 CONFIG = "config.json"
+
+
+@rank_zero_only
+def tell(message: str) -> None:
+    """Log a warning, in the first of several processes only."""
+    log.warning(message)
 
 
 def new_run(parent: Path) -> Path:

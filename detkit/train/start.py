@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,10 +15,9 @@ from detkit.spec import to_dict
 from detkit.train.checkpoints import LAST, file_name
 from detkit.train.randomness import seed_all
 from detkit.train.roles import check_roles
+from detkit.train.runs import tell
 from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
 from detkit.weights.load import load_weights
-
-log = logging.getLogger(__name__)
 
 FIXED = ("model", "seed")
 """What a resumed run cannot change."""
@@ -43,7 +41,7 @@ def new_detector(experiment: Experiment, num_classes: int) -> Detector:
             raise UserError(f"init={experiment.init}: {error}") from None
         if not report.loaded:
             raise UserError(f"init={experiment.init} holds nothing that fits this model")
-        log.warning("initial weights from %s\n%s", experiment.init, report)
+        tell(f"initial weights from {experiment.init}\n{report}")
         missing -= set(report.loaded)
     check_frozen_norms(detector, missing)
     return detector

@@ -6,7 +6,7 @@ from tests.train.tiny import write_rectangles
 
 @pytest.fixture(scope="session")
 def rectangles(tmp_path_factory):
-    """A COCO folder of coloured rectangles: 12 training images, 6 validation images."""
+    """A COCO folder of coloured rectangles: 20 training images, 6 validation images."""
     return write_rectangles(tmp_path_factory.mktemp("rectangles"))
 
 

@@ -23,6 +23,11 @@ def test_what_detkit_decides_is_refused_and_exists(name):
         check_trainer({name: 1})
 
 
+def test_whole_batches_are_not_cast_to_half_precision():
+    with pytest.raises(UserError, match=r"trainer\.precision: bf16-true would round the boxes too; write bf16-mixed"):
+        check_trainer({"precision": "bf16-true"})
+
+
 def test_max_epochs_names_the_recipe():
     with pytest.raises(UserError, match=r"write recipe\.epochs"):
         check_trainer({"max_epochs": 3})

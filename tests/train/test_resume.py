@@ -76,9 +76,9 @@ def assert_same_run(run, other):
 STOPS = {
     "after two epochs": ("validation_step", 1, 1),
     "in mid-epoch": ("training_step", 2, 0),
-    "between gradients that are summed": ("training_step", 3, 0),
+    "between gradients that are summed": ("training_step", 3, 2),
     "in validation": ("validation_step", 2, 0),
-    "before validation": ("training_step", 1, 2),
+    "before validation": ("training_step", 1, 4),
 }
 
 
@@ -111,3 +111,31 @@ def test_a_copied_run_resumes_too_and_keeps_its_best(whole, rectangles, tmp_path
     copy = tmp_path / "elsewhere" / "0"
     shutil.move(stopped.run, copy)
     assert_same_run(resume(copy).run, whole)
+
+
+def test_a_run_that_crashed_resumes_from_its_last_step_checkpoint(whole, rectangles, tmp_path, monkeypatch):
+    original = DetectorModule.training_step
+
+    def crashing(self, batch, batch_idx):
+        if (self.trainer.current_epoch, batch_idx) == (3, 4):
+            raise RuntimeError("crashed")
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(DetectorModule, "training_step", crashing)
+    with pytest.raises(RuntimeError, match="crashed"):
+        fit(tiny_experiment(rectangles, tmp_path, checkpoint_steps=1), progress=False)
+    monkeypatch.undo()
+    run = tmp_path / "run" / "0"
+    assert state(run)["global_step"] == state(whole)["global_step"] - 1
+    assert_same_run(resume(run).run, whole)
+
+
+def test_evaluation_that_draws_random_numbers_changes_nothing(whole, rectangles, tmp_path, monkeypatch):
+    original = DetectorModule.validation_step
+
+    def drawing(self, batch, batch_idx):
+        torch.rand(1)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(DetectorModule, "validation_step", drawing)
+    assert_same_run(fit(tiny_experiment(rectangles, tmp_path), progress=False).run, whole)

@@ -40,7 +40,7 @@ def tiny_model(**fields):
 
 
 def tiny_experiment(root, output, *, data=None, **recipe):
-    """Four epochs of three batches, with all that has state: averages, momentum, mosaic, dropout, accumulation."""
+    """Four epochs of five batches, with all that has state: averages, momentum, mosaic, dropout, accumulation."""
     settings = {
         "epochs": 4,
         "batch": 4,
@@ -60,7 +60,7 @@ def tiny_experiment(root, output, *, data=None, **recipe):
     )
 
 
-def write_rectangles(root: Path, train: int = 12, val: int = 6, size: int = 64) -> Path:
+def write_rectangles(root: Path, train: int = 20, val: int = 6, size: int = 64) -> Path:
     """Write a COCO folder of coloured rectangles; one training image has none."""
     rng = np.random.default_rng(0)
     for split, count in (("train", train), ("val", val)):
