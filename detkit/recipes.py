@@ -68,17 +68,17 @@ class Recipe(Spec):
     nominal_batch: int | None = Field(64, ge=1)
     """Gradients accumulate to about this many images (ramping up during warm-up); weight decay is given for it. None: off."""
     optimizer: OptimizerSpec | None = None
-    """None derives it from the length of the run: AdamW up to 10,000 steps, SGD beyond."""
+    """None derives it from the length of the run: AdamW up to 10,000 steps of the nominal batch, SGD beyond."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after warm-up, epoch by epoch."""
     final_lr: float = Field(0.01, ge=0, le=1)
     """Learning rate at the end, as a fraction."""
     warmup_epochs: float = Field(3.0, ge=0)
-    """Linear warm-up of learning rate and momentum; at least `warmup_steps`."""
+    """Linear warm-up of learning rate and momentum; at least `warmup_steps`, at most half of the run."""
     warmup_steps: int = Field(100, ge=0)
     """Least steps (batches) of warm-up."""
     warmup_bias_lr: float | None = Field(None, ge=0)
-    """Biases start here and come down. None derives it: 0.1 for SGD, 0 for AdamW."""
+    """Biases start here and come down. None derives it: 0.1 for an SGD that was asked for, else 0."""
     warmup_momentum: float = Field(0.8, ge=0, lt=1)
     """Momentum (SGD) or first beta (AdamW) at the first step."""
     lr_scale: dict[str, float] = {}
@@ -100,7 +100,7 @@ class Recipe(Spec):
     freeze: tuple[str, ...] = ()
     """Roles that don't train: ``backbone`` or ``backbone.stages.0``."""
     checkpoint_steps: int | None = Field(None, ge=1)
-    """Save ``last.ckpt`` every so many steps too, not only after each epoch. None: after each epoch."""
+    """Save ``last.ckpt`` every so many optimizer steps too, not only after each epoch. None: after each epoch."""
 
 
 def yolo_recipe(**fields: Any) -> Recipe:
