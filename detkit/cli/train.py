@@ -44,7 +44,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from detkit.train.fit import fit  # a typo must not wait for lightning
 
     result = fit(experiment, name=name, resume=Path(arguments.resume) if arguments.resume else None)
-    print(report(result))
+    if result.rank == 0:
+        print(report(result))
     return INTERRUPTED if result.interrupted else 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 
 from detkit.data.layout import open_data
+from detkit.errors import UserError
 from detkit.evaluation.coco import CocoResult
 from detkit.experiment import Experiment
 from detkit.train.checkpoints import BEST, LAST, file_name
@@ -76,9 +77,15 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     run = resume or _new_run(Path(experiment.output).expanduser() / name)
     history = History(run / METRICS)
     with quiet():
-        trainer = make_trainer(experiment, run, history, progress)
+        try:
+            trainer = make_trainer(experiment, run, history, progress)
+        except UserError:
+            if resume is None:
+                _discard(run)
+            raise
         recipe = derive(experiment.recipe, len(splits.train), len(splits.names), trainer.world_size)
-        experiment = experiment.model_copy(update={"recipe": recipe})
+        data = experiment.data.model_copy(update={"size": experiment.data.shape})  # what a default meant here
+        experiment = experiment.model_copy(update={"recipe": recipe, "data": data})
         if trainer.is_global_zero:
             write_config(run, experiment, splits.names)
         module = DetectorModule(detector, experiment, splits.names)
@@ -94,6 +101,12 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
 def _new_run(parent: Path) -> Path:
     """Create the run folder, in the first process only; the others never write, and learn its name from the first."""
     return new_run(parent) if getattr(rank_zero_only, "rank", 0) == 0 else parent
+
+
+@rank_zero_only
+def _discard(run: Path) -> None:
+    """Remove the folder of a run that cannot start; nothing is in it yet."""
+    run.rmdir()
 
 
 def _result(run: Path, history: History, interrupted: bool, seconds: float, rank: int) -> Result:

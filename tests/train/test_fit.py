@@ -63,6 +63,7 @@ def test_the_stored_config_is_resolved_and_reads_back(done):
     assert stored["modules"] == ["tests.train.tiny"]
     assert stored["versions"]["torch"] == torch.__version__
     assert stored["experiment"]["recipe"]["optimizer"]["type"] == "AdamW"
+    assert stored["experiment"]["data"]["size"] == [64, 64]
     assert to_dict(load_config(str(done.run / "config.json"))) == stored["experiment"]
 
 
@@ -142,7 +143,7 @@ def test_other_data_cannot_take_over_a_run(done, rectangles, tmp_path):
 def test_a_mistake_leaves_no_run_folder(rectangles, tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         fit(override(tiny_experiment(rectangles, tmp_path), [change]), progress=False)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list((tmp_path / "run").glob("*"))
 
 
 def test_trainer_arguments_are_checked_before_any_data(tmp_path):
