@@ -1,5 +1,6 @@
 """Boxes stay on what they mark: coloured rectangles are followed through every transform."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -63,6 +64,13 @@ def test_fitting_moves_boxes_and_remembers_the_way_back(sample, resize, shape):
     geometry = collate([fitted]).geometry
     back = geometry.to_original(collate([fitted]).targets.boxes[0, :2], 0)
     np.testing.assert_allclose(back.numpy(), sample.boxes, atol=1e-3)
+
+
+def test_fitting_twice_remembers_the_whole_way_back():
+    boxes = np.array([[10, 20, 110, 90]], np.float32)
+    sample = Sample(picture((100, 200), {}), boxes, np.zeros(1, int), 0, (100, 200))
+    batch = collate([stretch(letterbox(sample, (128, 160)), (64, 96))])
+    np.testing.assert_allclose(batch.geometry.to_original(batch.targets.boxes[0, :1], 0).numpy(), boxes, atol=1e-3)
 
 
 @settings(deadline=None, max_examples=25)
@@ -215,6 +223,17 @@ def test_samples_share_decoded_images(rectangles, monkeypatch):
     fresh = TrainDataset(opened(rectangles), Data(size=320), Augment(), epochs=20, seed=0)
     for position in reversed(range(12)):  # whatever was made before
         assert (fresh[Address(0, position)].image == shared[position]).all()
+
+
+def test_seed_epoch_and_position_each_change_a_sample(rectangles):
+    train = opened(rectangles)
+    alone = dataclasses.replace(train, image_ids=train.image_ids[:1])  # one image: the order is always the same
+
+    def made(seed, epoch, position):
+        return TrainDataset(alone, Data(size=96), Augment(), epochs=8, seed=seed)[Address(epoch, position)].image.tobytes()
+
+    keys = [(seed, epoch, position) for seed in range(2) for epoch in range(2) for position in range(2)]
+    assert len({made(*key) for key in keys}) == len(keys)
 
 
 def test_partners_are_three_others_of_the_block():
