@@ -66,10 +66,11 @@ def test_fitting_moves_boxes_and_remembers_the_way_back(sample, resize, shape):
     np.testing.assert_allclose(back.numpy(), sample.boxes, atol=1e-3)
 
 
-def test_fitting_twice_remembers_the_whole_way_back():
+@pytest.mark.parametrize("shape", [(128, 160), (160, 416)])
+def test_fitting_twice_remembers_the_whole_way_back(shape):
     boxes = np.array([[10, 20, 110, 90]], np.float32)
     sample = Sample(picture((100, 200), {}), boxes, np.zeros(1, int), 0, (100, 200))
-    batch = collate([stretch(letterbox(sample, (128, 160)), (64, 96))])
+    batch = collate([stretch(letterbox(sample, shape), (64, 96))])
     np.testing.assert_allclose(batch.geometry.to_original(batch.targets.boxes[0, :1], 0).numpy(), boxes, atol=1e-3)
 
 
