@@ -75,7 +75,7 @@ class TrainDataset:
 
     def __getitem__(self, address: Address) -> Sample:
         epoch, position = address
-        rng = np.random.default_rng([self.seed, epoch, position + 1])
+        rng = np.random.default_rng([self.seed, epoch, position + 1])  # 0 is the stream of the order
         order, augment = self.order(epoch), self.augment
         places = [position]
         if epoch < self.mosaic_epochs and rng.random() < augment.mosaic:
