@@ -1,4 +1,4 @@
-"""``tools/predict.py CHECKPOINT IMAGE|FOLDER``: annotated pictures, and their detections as JSON."""
+"""``tools/predict.py CHECKPOINT SOURCE``: annotated pictures or video, and what was found as JSON, CSV or YOLO's text."""
 
 from __future__ import annotations
 
@@ -7,33 +7,72 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detkit.cli.config import import_modules
-from detkit.cli.run import run
+from detkit.cli.run import INTERRUPTED, run
+
+OPTIONS = ("confidence", "iou", "limit", "classes", "tiles", "overlap", "batch", "device")
+"""Those that the predictor takes under their own names."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict; print where the pictures are."""
-    parser = argparse.ArgumentParser(prog="predict.py", description="Write annotated pictures and predictions.json.")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt")
-    parser.add_argument("source", metavar="IMAGE|FOLDER", help="an image, or a folder of images")
-    parser.add_argument("--output", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--confidence", type=float, default=0.25, help="least score (default: %(default)s)")
-    parser.add_argument(
-        "--iou", type=float, default=0.7, help="overlap above which the worse box is dropped (default: %(default)s)"
+    """Predict; print where the results are."""
+    parser = argparse.ArgumentParser(
+        prog="predict.py",
+        usage="%(prog)s CHECKPOINT SOURCE [SOURCE ...] [options]",
+        description="Write annotated pictures (for a video: a video) and predictions.json. Ctrl-C ends it; results are kept.",
     )
-    parser.add_argument("--limit", type=int, default=300, help="most detections of an image (default: %(default)s)")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="images, folders, patterns ('photos/**/*.jpg'); or one video file, camera (0) or stream (rtsp://..., http://...)",
+    )
+    parser.add_argument("--output", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--save",
+        nargs="+",
+        default=["pictures", "json"],
+        metavar="KIND",
+        help="pictures (a video for a video), json, csv, txt (YOLO); default: pictures json",
+    )
+    _add_options(parser)
     parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
     return run(parser, _predict, argv)
 
 
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the predictor is told."""
+    parser.add_argument("--confidence", type=float, default=0.25, help="least score (default: %(default)s)")
+    parser.add_argument(
+        "--iou", type=float, default=0.7, help="overlap above which the worse box is dropped (default: %(default)s)"
+    )
+    parser.add_argument("--limit", type=int, default=300, help="most objects of an image (default: %(default)s)")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="look for these only; others don't count for --limit")
+    parser.add_argument(
+        "--size", type=int, nargs="+", metavar="PIXELS", help="input side, or height and width (default: as in training)"
+    )
+    parser.add_argument(
+        "--tiles", type=int, metavar="PIXELS", help="for large images: also look at tiles of this side, such as 640"
+    )
+    parser.add_argument("--overlap", type=float, default=0.2, help="share of a tile in its neighbour (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=8, help="images or tiles at a time (default: %(default)s)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: the GPU where there is one)")
+
+
 def _predict(arguments: argparse.Namespace) -> int:
-    from detkit.deploy.predict import Predictor, predict_sources
-    from detkit.deploy.sources import ImageSource
+    from detkit.deploy.predict import load_predictor, predict_sources
+    from detkit.deploy.sources import open_source
 
     import_modules(arguments.modules)
-    source = ImageSource(arguments.source)
-    thresholds = {name: getattr(arguments, name) for name in ("confidence", "iou", "limit")}
-    done = predict_sources(Predictor.from_checkpoint(arguments.checkpoint, **thresholds), source, arguments.output)
+    source = open_source(*arguments.sources)
+    options = {name: getattr(arguments, name) for name in OPTIONS}
+    size = arguments.size and (arguments.size[0] if len(arguments.size) == 1 else tuple(arguments.size))
+    done = predict_sources(load_predictor(arguments.checkpoint, size=size, **options), source, arguments.output, arguments.save)
     for name, reason in done.skipped:
         print(f"skipped {name}: {reason}")
-    print(f"{done.boxes} objects in {done.images} images\npictures  {arguments.output}\nresults   {done.results}")
-    return 0
+    print(f"{done.objects} objects in {done.images} {'images' if source.fps is None else 'frames'}")
+    for label, path in done.paths.items():
+        print(f"{label:9} {path}")
+    if done.interrupted:
+        print("interrupted; the results hold what was done so far")
+    return INTERRUPTED if done.interrupted else 0

@@ -20,14 +20,14 @@ def suppress(
     for index, table in enumerate(predictions.scores):
         rows, labels = (table > confidence).nonzero(as_tuple=True)
         scores, boxes = table[rows, labels], predictions.boxes[index, rows]
-        kept = _survivors(boxes, scores, labels, iou, limit)
+        kept = survivors(boxes, scores, labels, iou, limit)
         boxes = boxes[kept] if geometry is None else geometry.to_original(boxes[kept], index)
         extras = {name: extra[index, rows[kept]] for name, extra in predictions.extras.items()}
         found.append(Detections(boxes, scores[kept], labels[kept], extras=extras))
     return found
 
 
-def _survivors(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int) -> Tensor:
+def survivors(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int) -> Tensor:
     """Return the positions of the best candidates (N,) that no better one of their class suppresses, best first."""
     from torchvision.ops import batched_nms  # takes seconds to import; `--print` must not wait for it
 

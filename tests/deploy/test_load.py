@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from detkit.deploy.load import load_detector
-from detkit.deploy.predict import Predictor
+from detkit.deploy.predictor import Predictor
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.weights.checkpoint import PREFIX, header, write_checkpoint
@@ -46,7 +46,7 @@ def test_a_predictor_takes_size_and_resizing_from_the_run(experiment, tmp_path):
     path = saved(tmp_path / "best.ckpt", experiment, experiment.model.build(num_classes=2).state_dict())
     predictor = Predictor.from_checkpoint(path, confidence=0.0, limit=7, device="cpu")
     assert (predictor.shape, predictor.resize, predictor.names) == ((64, 96), "stretch", NAMES)
-    (found,) = predictor(np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8))
+    found = predictor(np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8))
     assert len(found.scores) == 7
     assert (found.scores.diff() <= 0).all()
     assert (found.boxes >= 0).all()

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from detkit.deploy.predict import Predictor, predict_sources
+from detkit.deploy.predict import predict_sources
+from detkit.deploy.predictor import Predictor
 from detkit.deploy.sources import Frame, ImageSource
 from detkit.errors import UserError
 from detkit.structures import Detections
@@ -69,7 +70,7 @@ def folder(tmp_path) -> Path:
 @pytest.mark.parametrize(("height", "width"), [(100, 200), (300, 110), (128, 128), (64, 128)])
 def test_boxes_come_back_in_the_pixels_of_the_original(resize, height, width):
     subject = predictor(resize=resize)
-    (found,) = subject(picture(height, width))
+    found = subject(picture(height, width))
     padded = bool((subject.detector.images == 114).any())
     assert padded == (resize == "letterbox" and height != width)
     assert (found.boxes[0] - torch.tensor([40.0, 20, 100, 60])).abs().max() <= 3  # pixels of 200 in 128
@@ -90,12 +91,15 @@ def test_paths_and_arrays_give_the_same(folder):
     image = np.asarray(Image.open(folder / "0.png"))
     subject = predictor()
     ours, theirs, several = subject(image), subject(str(folder / "0.png")), subject([folder / "0.png"])
-    assert torch.equal(ours[0].boxes, theirs[0].boxes)
-    assert torch.equal(ours[0].boxes, several[0].boxes)
+    assert torch.equal(ours.boxes, theirs.boxes)
+    assert torch.equal(ours.boxes, several[0].boxes)
 
 
-def test_no_images_no_detections():
-    assert predictor()([]) == []
+def test_one_image_gives_its_objects_and_several_a_list():
+    subject = predictor()
+    assert len(subject(picture(100, 200))) == 1
+    assert [len(found) for found in subject([picture(100, 200)])] == [1]
+    assert subject([]) == []
 
 
 @pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((5, 5, 4), np.uint8)])
@@ -119,8 +123,9 @@ def test_a_stream_without_end_is_taken_a_batch_at_a_time():
 
 def test_a_folder_becomes_pictures_and_json(folder, tmp_path):
     summary = predict_sources(predictor(), ImageSource(folder), tmp_path / "out")
-    assert (summary.images, summary.boxes, summary.skipped) == (5, 5, ())
-    records = json.loads(summary.results.read_text(encoding="utf-8"))
+    assert (summary.images, summary.objects, summary.skipped, summary.interrupted) == (5, 5, (), False)
+    assert summary.paths == {"pictures": tmp_path / "out", "results": tmp_path / "out" / "predictions.json"}
+    records = json.loads(summary.paths["results"].read_text(encoding="utf-8"))
     assert [item["file"] for item in records] == ["0.png", "1.png", "2.png", "3.png", "deep/细胞 1.JPG"]
     assert (records[2]["width"], records[2]["height"]) == (200, 102)
     (found,) = records[0]["detections"]
@@ -176,8 +181,8 @@ def test_what_was_done_before_an_interruption_is_kept(folder, tmp_path, monkeypa
         return forward(images)
 
     monkeypatch.setattr(subject.detector, "forward", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        predict_sources(subject, ImageSource(folder), tmp_path / "out")
+    summary = predict_sources(subject, ImageSource(folder), tmp_path / "out")
+    assert (summary.images, summary.interrupted) == (2, True)
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))) == 2
 
 
