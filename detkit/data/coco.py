@@ -1,13 +1,21 @@
-"""Reading an annotation file in COCO's format: what it must hold to be used at all."""
+"""COCO's format: where its files are, and what they must hold to be used at all."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+from detkit.data.files import images_in
+from detkit.data.raw import RawSplit, Split, check_present, listing
+from detkit.data.spec import Data
 from detkit.errors import UserError
+
+PATTERNS: dict[Split, tuple[str, ...]] = {
+    "train": ("annotations/instances_train*.json", "train/_annotations.coco.json"),
+    "val": ("annotations/instances_val*.json", "valid/_annotations.coco.json", "val/_annotations.coco.json"),
+}
 
 
 class CocoFile(NamedTuple):
@@ -18,6 +26,91 @@ class CocoFile(NamedTuple):
     annotations: list[dict[str, Any]]
     categories: dict[int, str]
     """Name by id, in order of ids."""
+
+
+class CocoReader:
+    """Reads COCO's format: one JSON file a split, and folders of images."""
+
+    layouts: ClassVar[str] = (
+        "annotations/instances_train*.json and annotations/instances_val*.json with the images in train*/ and val*/ or in "
+        "images/, or train/_annotations.coco.json and valid/_annotations.coco.json with the images beside them"
+    )
+
+    def __init__(self, root: Path, data: Data) -> None:
+        self._root, self._data = root, data
+        self._files: dict[Path, CocoFile] = {}
+
+    @classmethod
+    def recognise(cls, root: Path) -> str | None:
+        """Return the first annotation file in a folder."""
+        found = (path for patterns in PATTERNS.values() for pattern in patterns for path in sorted(root.glob(pattern)))
+        return next((str(path.relative_to(root)) for path in found), None)
+
+    def read(self, split: Split) -> RawSplit:
+        """Read a split."""
+        file, folder = self._open(split)
+        images = file.images[: self._data.limit]
+        paths = [str(folder / image["file_name"]) for image in images]
+        check_present(file.path, paths)
+        left_out = {image["id"] for image in file.images[len(images) :]}
+        annotations = [entry for entry in file.annotations if entry.get("image_id") not in left_out]
+        return RawSplit(file.path, images, paths, annotations, file.categories)
+
+    def strays(self, split: Split) -> list[str]:
+        """Return image files beside a split's that neither its file nor another annotation file lists."""
+        file, folder = self._open(split)
+        listed = {folder / image["file_name"] for image in file.images}
+        strays = {path for parent in {path.parent for path in listed} for path in images_in(parent)} - listed
+        others = {other for other in file.path.parent.glob("*.json") if other != file.path} | set(self._files)
+        for other in others if strays else ():  # a folder of images may serve several splits
+            strays -= {folder / name for name in _file_names(other)}
+        return sorted(map(str, strays))
+
+    def _open(self, split: Split) -> tuple[CocoFile, Path]:
+        """Return a split's annotation file, and the folder that its file names are relative to."""
+        path = self._annotation_file(split)
+        if path not in self._files:
+            self._files[path] = read_coco(path)
+        file = self._files[path]
+        return file, self._image_folder(path, split, [image["file_name"] for image in file.images[:100]])
+
+    def _annotation_file(self, split: Split) -> Path:
+        root, named = self._root, self._data.annotations(split)
+        if named is not None:
+            path = root / named
+            if not path.is_file():
+                raise UserError(f"data.{split}_annotations={named}: there is no file {path}")
+            return path
+        found = [path for pattern in PATTERNS[split] for path in sorted(root.glob(pattern))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            choice = listing([str(path.relative_to(root)) for path in found])
+            raise UserError(f"{root} has several {split} files: {choice}; choose one with data.{split}_annotations=FILE")
+        other, may = ("training", "; it may name the training file") if split == "val" else ("validation", "")
+        wanted = "validation" if split == "val" else "training"
+        raise UserError(
+            f"{root} has {other} annotations but none for {wanted}; write data.{split}_annotations=FILE "
+            f"(relative to the root{may})"
+        )
+
+    def _image_folder(self, annotations: Path, split: Split, names: Sequence[str]) -> Path:
+        root, named = self._root, self._data.images(split)
+        if named is not None:
+            folder = root / named
+            if not folder.is_dir():
+                raise UserError(f"data.{split}_images={named}: there is no folder {folder}")
+            return folder
+        stem = annotations.stem.removeprefix("instances_")
+        candidates = [root / stem, root / "images" / stem, root / "images", annotations.parent, root / split, root]
+        for folder in candidates:
+            if any((folder / name).is_file() for name in names):
+                return folder
+        tried = listing([str(folder) for folder in dict.fromkeys(candidates)])
+        raise UserError(
+            f"{annotations} lists {names[0]}, which is in none of {tried}; write data.{split}_images=FOLDER "
+            "(relative to the root)"
+        )
 
 
 def read_coco(path: Path) -> CocoFile:
@@ -69,3 +162,14 @@ def _distinct(values: Sequence[Any], complaint: str) -> None:
         if value in seen:
             raise UserError(f"{complaint} {value!r}; rename one")
         seen.add(value)
+
+
+def _file_names(path: Path) -> list[str]:
+    """Return the images that a file lists, if it is an annotation file at all."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return []
+    images = content.get("images") if isinstance(content, dict) else None
+    entries = images if isinstance(images, list) else []
+    return [entry["file_name"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("file_name"), str)]

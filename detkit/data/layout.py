@@ -1,28 +1,26 @@
-"""Finding a data set's files below its root, and opening them as training and validation splits."""
+"""Finding out what a data set's folder holds, and opening it as training and validation splits."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from detkit.data.annotations import Annotations
-from detkit.data.coco import CocoFile, read_coco
+from detkit.data.coco import CocoReader
 from detkit.data.packing import pack
 from detkit.data.presets import DEFAULT, PRESETS
+from detkit.data.raw import RawSplit, Reader, listing
 from detkit.data.shapes import drawn_folder
 from detkit.data.spec import Data
+from detkit.data.voc import VocReader
+from detkit.data.yolo import YoloReader
 from detkit.errors import UserError
 
-LAYOUTS = (
-    "annotations/instances_train*.json and annotations/instances_val*.json with the images in train*/ and val*/ or in images/, "
-    "or train/_annotations.coco.json and valid/_annotations.coco.json with the images beside them"
-)
-PATTERNS = {
-    "train": ("annotations/instances_train*.json", "train/_annotations.coco.json"),
-    "val": ("annotations/instances_val*.json", "valid/_annotations.coco.json", "val/_annotations.coco.json"),
-}
+FORMATS: dict[str, type[Reader]] = {"coco": CocoReader, "yolo": YoloReader, "voc": VocReader}
+LAYOUTS = ". ".join(f"{name}: {reader.layouts}" for name, reader in FORMATS.items())
+"""Where the files of each format are looked for, in words."""
 
 
 class Splits(NamedTuple):
@@ -39,25 +37,23 @@ class Splits(NamedTuple):
 def open_data(data: Data) -> Splits:
     """Find, read and check both splits of a data set.
 
-    Classes are known by name: their labels follow the ids of the training file, and the validation file may number and order
+    Classes are known by name: their labels follow the ids of the training split, and the validation split may number and order
     its categories otherwise.
 
     Raises:
         UserError: there is no data set at ``data.root``, a file is not what it should be, images are missing, or a category of
-            the validation file is unknown to the training file.
+            the validation split is unknown to the training split.
     """
-    root = _root(data)
-    train_path = _annotation_file(root, "train", data.train_annotations)
-    val_path = _annotation_file(root, "val", data.val_annotations)
-    train_file = read_coco(train_path)
-    val_file = train_file if val_path == train_path else read_coco(val_path)
-    names = tuple(train_file.categories.values())
-    _check_classes(val_file, names, str(train_path))
-    train, train_notes = _split(train_file, root, "train", data.train_images, names, data.limit)
-    val, val_notes = _split(val_file, root, "val", data.val_images, names, data.limit)
+    reader = _reader(data)
+    train_raw, val_raw = reader.read("train"), reader.read("val")
+    names = tuple(train_raw.categories.values())
+    _check_classes(val_raw, names, str(train_raw.where))
+    train_raw, stray_notes = _with_strays(train_raw, val_raw, reader, data)
+    train, train_notes = pack(train_raw, names)
+    val, val_notes = pack(val_raw, names)
     if train.crowds.all():
-        raise UserError(f"{train_path} has no usable box in its {len(train)} images, so there is nothing to learn")
-    return Splits(train, val, names, list(dict.fromkeys(train_notes + val_notes)))
+        raise UserError(f"{train_raw.where} has no usable box in its {len(train)} images, so there is nothing to learn")
+    return Splits(train, val, names, list(dict.fromkeys(train_notes + val_notes + stray_notes)))
 
 
 def open_val(data: Data, names: Sequence[str]) -> tuple[Annotations, list[str]]:
@@ -66,19 +62,45 @@ def open_val(data: Data, names: Sequence[str]) -> tuple[Annotations, list[str]]:
     Raises:
         UserError: as for `open_data`.
     """
-    root = _root(data)
-    file = read_coco(_annotation_file(root, "val", data.val_annotations))
-    _check_classes(file, names, "the detector")
-    return _split(file, root, "val", data.val_images, tuple(names), data.limit)
+    raw = _reader(data).read("val")
+    _check_classes(raw, names, "the detector")
+    return pack(raw, tuple(names))
 
 
-def _check_classes(file: CocoFile, names: Sequence[str], where: str) -> None:
-    unknown = [name for name in file.categories.values() if name not in names]
+def _check_classes(raw: RawSplit, names: Sequence[str], where: str) -> None:
+    unknown = [name for name in raw.categories.values() if name not in names]
     if unknown:
         raise UserError(
-            f"{file.path} has the category '{unknown[0]}', which {where} lacks (it has {_listing(names)}); "
+            f"{raw.where} has the category '{unknown[0]}', which {where} lacks (it has {listing(names)}); "
             "use the same category names in both"
         )
+
+
+def _with_strays(train: RawSplit, val: RawSplit, reader: Reader, data: Data) -> tuple[RawSplit, list[str]]:
+    """Return the training split, with background images where the user wants them, and notes on images without annotation."""
+    beside_train = sorted(set(reader.strays("train")) - set(val.paths))
+    beside_val = sorted(set(reader.strays("val")) - set(beside_train) - set(train.paths))
+    notes = []
+    if beside_train:
+        said = "trained on as background" if data.background else "left out; data.background=true trains on them as background"
+        notes.append(f"{train.where}: images without annotation: {len(beside_train)} ({beside_train[0]}, for example), {said}")
+    if beside_val:
+        notes.append(f"{val.where}: images without annotation: {len(beside_val)} ({beside_val[0]}, for example), left out")
+    if not (data.background and beside_train):
+        return train, notes
+    added = beside_train if data.limit is None else beside_train[: max(0, data.limit - len(train.paths))]
+    first = max(image["id"] for image in train.images) + 1
+    entries = [{"id": first + number} for number in range(len(added))]
+    return replace(train, images=[*train.images, *entries], paths=[*train.paths, *added]), notes
+
+
+def _reader(data: Data) -> Reader:
+    root = _root(data)
+    name = data.format or _named_format(root, data) or _found_format(root)
+    if name == "coco" and (data.names or data.train_list or data.val_list):
+        given = next(field for field in ("names", "train_list", "val_list") if getattr(data, field))
+        raise UserError(f"data.{given} is for data in YOLO's or VOC's format, but {root} is in COCO's; leave it out")
+    return FORMATS[name](root, data)
 
 
 def _root(data: Data) -> Path:
@@ -90,75 +112,31 @@ def _root(data: Data) -> Path:
         what = "is a file" if root.exists() else "does not exist"
         raise UserError(f"data.root={data.root} {what}; name the folder of a data set")
     if not any(root.iterdir()):
-        raise UserError(f"data.root={data.root} is empty; name a folder that holds {LAYOUTS}")
+        raise UserError(f"data.root={data.root} is empty; name a folder that holds one of these. {LAYOUTS}")
     return root
 
 
-def _annotation_file(root: Path, split: str, named: str | None) -> Path:
-    if named is not None:
-        path = root / named
-        if not path.is_file():
-            raise UserError(f"data.{split}_annotations={named}: there is no file {path}")
-        return path
-    found = [path for pattern in PATTERNS[split] for path in sorted(root.glob(pattern))]
+def _named_format(root: Path, data: Data) -> str | None:
+    """Return the format of the annotations that the user names; None where none are named."""
+    named = data.train_annotations or data.val_annotations
+    if named is None:
+        return None
+    path = root / named
+    if not path.is_dir():
+        return "coco"
+    return "voc" if any(path.glob("*.xml")) else "yolo"
+
+
+def _found_format(root: Path) -> str:
+    """Return the one format that a folder looks like."""
+    seen = {name: reader.recognise(root) for name, reader in FORMATS.items()}
+    found = {name: what for name, what in seen.items() if what is not None}
     if len(found) == 1:
-        return found[0]
+        return next(iter(found))
     if found:
-        choice = _listing([str(path.relative_to(root)) for path in found])
-        raise UserError(f"{root} has several {split} files: {choice}; choose one with data.{split}_annotations=FILE")
-    if split == "val":
-        raise UserError(
-            f"{root} has training annotations but none for validation; write data.val_annotations=FILE (relative to the root; "
-            "it may name the training file)"
-        )
-    raise UserError(f"{root} has no layout that is known: {LAYOUTS}. Or name the files: data.train_annotations=FILE ...")
-
-
-def _split(
-    file: CocoFile, root: Path, split: str, folder: str | None, names: tuple[str, ...], limit: int | None
-) -> tuple[Annotations, list[str]]:
-    files = [image["file_name"] for image in file.images[:limit]]
-    place = _image_folder(file.path, root, split, folder, files)
-    _check_images(file.path, place, files)
-    return pack(file, place, names, limit)
-
-
-def _image_folder(annotations: Path, root: Path, split: str, named: str | None, files: Sequence[str]) -> Path:
-    """Return the folder that the file names of an annotation file are relative to."""
-    if named is not None:
-        folder = root / named
-        if not folder.is_dir():
-            raise UserError(f"data.{split}_images={named}: there is no folder {folder}")
-        return folder
-    stem = annotations.stem.removeprefix("instances_")
-    candidates = [root / stem, root / "images" / stem, root / "images", annotations.parent, root / split, root]
-    for folder in candidates:
-        if any((folder / name).is_file() for name in files[:100]):
-            return folder
-    tried = _listing([str(folder) for folder in dict.fromkeys(candidates)])
+        several = listing([f"{name} ({what})" for name, what in found.items()])
+        raise UserError(f"{root} holds several formats: {several}; choose one with data.format={next(iter(found))}")
     raise UserError(
-        f"{annotations} lists {files[0]}, which is in none of {tried}; write data.{split}_images=FOLDER (relative to the root)"
+        f"{root} has no layout that is known. {LAYOUTS}. Or name the files: data.train_annotations=FILE (COCO) or FOLDER, "
+        "data.train_images=FOLDER, data.train_list=FILE, and the same with val_"
     )
-
-
-def _check_images(annotations: Path, folder: Path, files: Sequence[str]) -> None:
-    """Raise for missing image files; each folder is listed once, as asking for each file is slow on network disks."""
-    present: dict[str, set[str]] = {}
-    missing = []
-    for name in files:
-        parent, base = os.path.split(folder / name)
-        if parent not in present:
-            present[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()  # noqa: PTH112, PTH208
-        if base not in present[parent]:
-            missing.append(name)
-    if missing:
-        example = folder / missing[0]
-        raise UserError(
-            f"{len(missing)} of the {len(files)} images that {annotations} lists are missing, for example {example}; "
-            "restore them, or remove them from the file"
-        )
-
-
-def _listing(words: Sequence[str], limit: int = 8) -> str:
-    more = f" and {len(words) - limit} more" if len(words) > limit else ""
-    return ", ".join(words[:limit]) + more

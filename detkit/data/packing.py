@@ -1,17 +1,15 @@
-"""Annotation files to arrays: what can be mended is mended and counted, and no image is lost for a bad box."""
+"""What a reader found, as arrays: what can be mended is mended and counted, and no image is lost for a bad box."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from detkit.data.annotations import Annotations, Texts
-from detkit.data.coco import CocoFile
-from detkit.errors import UserError
+from detkit.data.files import image_size
+from detkit.data.raw import RawSplit
 
 TOLERANCE = 0.01
 """Pixels; COCO's own coordinates are rounded to hundredths, so that some boxes reach out of their image by as much."""
@@ -19,53 +17,40 @@ TOLERANCE = 0.01
 NAN = float("nan")
 
 
-def pack(file: CocoFile, folder: Path, names: tuple[str, ...], limit: int | None = None) -> tuple[Annotations, list[str]]:
-    """Return an annotation file as arrays, mended, and a line for each kind of mending.
+def pack(raw: RawSplit, names: tuple[str, ...]) -> tuple[Annotations, list[str]]:
+    """Return a split as arrays, mended, and a line for each kind of mending.
 
     Args:
-        file: what `read_coco` returned.
-        folder: where its images are.
-        names: the class names by label; every category of the file is among them.
-        limit: keep only the first so many images.
+        raw: what a reader returned.
+        names: the class names by label; every category of the split is among them.
     """
-    images = file.images[:limit]
-    paths = [str(folder / image["file_name"]) for image in images]
-    sizes = np.array([_size(image, path) for image, path in zip(images, paths, strict=True)], np.int64)
-    ids = {name: number for number, name in file.categories.items()}
-    free = max(file.categories) + 1
-    boxes, notes = _pack_boxes(file, images, sizes, {number: names.index(name) for name, number in ids.items()})
+    sizes = np.array([_size(image, path) for image, path in zip(raw.images, raw.paths, strict=True)], np.int64)
+    ids = {name: number for number, name in raw.categories.items()}
+    free = max(raw.categories, default=0) + 1
+    boxes, notes = _pack_boxes(raw, sizes, {number: names.index(name) for name, number in ids.items()})
     packed = Annotations(
         names=names,
         category_ids=np.array([ids.get(name, free + label) for label, name in enumerate(names)], np.int64),
-        paths=Texts(paths),
-        image_ids=np.array([image["id"] for image in images], np.int64),
+        paths=Texts(raw.paths),
+        image_ids=np.array([image["id"] for image in raw.images], np.int64),
         sizes=sizes,
         **boxes,
     )
-    return packed, notes
+    return packed, [*raw.notes, *notes]
 
 
 def _size(image: dict[str, Any], path: str) -> tuple[int, int]:
-    """Return (height, width) as annotated, else as the file says."""
+    """Return (height, width) as annotated, else as the file stores them."""
     height, width = image.get("height"), image.get("width")
     if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
         return height, width
-    try:
-        with Image.open(path) as header:
-            return header.height, header.width
-    except OSError as error:
-        raise UserError(
-            f"the image {path} cannot be read ({error}); replace it, or remove it from its annotation file"
-        ) from None
+    return image_size(path)[:2]
 
 
-def _pack_boxes(
-    file: CocoFile, images: Sequence[dict[str, Any]], sizes: np.ndarray, label_of: Mapping[int, int]
-) -> tuple[dict[str, np.ndarray], list[str]]:
+def _pack_boxes(raw: RawSplit, sizes: np.ndarray, label_of: Mapping[int, int]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the per-box arrays of `Annotations` in order of images, and the notes."""
-    row_of = {image["id"]: row for row, image in enumerate(images)}
-    left_out = {image["id"] for image in file.images[len(images) :]}
-    entries = [entry for entry in file.annotations if entry.get("image_id") not in left_out]
+    row_of = {image["id"]: row for row, image in enumerate(raw.images)}
+    entries = raw.annotations
     rows = np.array([row_of.get(entry.get("image_id", -1), -1) for entry in entries], np.int64)
     labels = np.array([label_of.get(entry.get("category_id", -1), -1) for entry in entries], np.int64)
     xywh = np.array([_four_numbers(entry.get("bbox")) for entry in entries], np.float64).reshape(-1, 4)
@@ -82,21 +67,21 @@ def _pack_boxes(
     dropped = np.zeros(len(entries), bool)
     notes = []
     for what, bad in faults.items():
-        notes += _note(file, entries, what, bad & ~dropped)
+        notes += _note(raw, what, bad & ~dropped)
         dropped |= bad
     changed = (clipped != xywh).any(1) & ~dropped
-    notes += _note(file, entries, "reaching out of their image, clipped", changed)
+    notes += _note(raw, "reaching out of their image, clipped", changed)
     areas = np.where(np.isfinite(areas) & ~changed, areas, clipped[:, 2] * clipped[:, 3])
     kept = np.flatnonzero(~dropped)
     kept = kept[np.argsort(rows[kept], kind="stable")]
-    counts = np.bincount(rows[kept], minlength=len(images))
+    counts = np.bincount(rows[kept], minlength=len(sizes))
     arrays = {
         "starts": np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
         "boxes": clipped[kept],
         "labels": labels[kept],
-        "crowds": np.array([bool(entries[i].get("iscrowd")) for i in kept], np.bool_),
+        "crowds": np.array([bool(entries[i].get("iscrowd")) for i in kept.tolist()], np.bool_),
         "areas": areas[kept],
-        "annotation_ids": np.array([_whole(entries[i].get("id")) for i in kept], np.int64),
+        "annotation_ids": np.array([_whole(entries[i].get("id")) for i in kept.tolist()], np.int64),
     }
     return arrays, notes
 
@@ -111,13 +96,11 @@ def _clip(xywh: np.ndarray, limits: np.ndarray) -> np.ndarray:
     return np.where(beyond[:, None], clipped, xywh)
 
 
-def _note(file: CocoFile, entries: Sequence[dict[str, Any]], what: str, which: np.ndarray) -> list[str]:
+def _note(raw: RawSplit, what: str, which: np.ndarray) -> list[str]:
     """Return one line that counts the boxes ``which`` and names the first; none for no boxes."""
     if not which.any():
         return []
-    example = entries[int(which.argmax())]
-    where = f"annotation {example.get('id')} of image {example.get('image_id')}, for example"
-    return [f"{file.path}: boxes {what}: {int(which.sum())} ({where})"]
+    return [f"{raw.where}: boxes {what}: {int(which.sum())} ({raw.place(int(which.argmax()))}, for example)"]
 
 
 def _number(value: Any) -> float:

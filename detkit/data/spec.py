@@ -19,7 +19,10 @@ Pixels = Annotated[int, Field(ge=MULTIPLE)]
 
 
 class Data(Spec):
-    """A data set in COCO's format: a folder whose layout is found, or files named field by field."""
+    """A data set in COCO's, YOLO's or Pascal VOC's format: a folder whose layout is found, or files named field by field.
+
+    `detkit.data.coco`, `detkit.data.yolo` and `detkit.data.voc` say where each format's files are looked for.
+    """
 
     home = "detkit.data"
 
@@ -33,14 +36,24 @@ class Data(Spec):
     """Use only the first so many images of each split."""
     workers: int | None = Field(None, ge=0)
     """Processes that load images, for each training process; 0 loads in the process itself. None: one a core, at most 4."""
+    format: Literal["coco", "yolo", "voc"] | None = None
+    """Format of the annotations, where a folder holds several. None: what the folder looks like."""
+    names: tuple[str, ...] = ()
+    """Class names in order, for YOLO and VOC data without data.yaml or classes.txt (VOC: else in alphabetical order)."""
+    background: bool = False
+    """Train on the image files that no annotation tells of too, as images without objects."""
     train_images: str | None = None
     """Folder of the training images, where it is not found by itself."""
     train_annotations: str | None = None
-    """Annotation file of the training images, where it is not found by itself."""
+    """What says the training boxes, where it is not found by itself: COCO's file, or the folder of YOLO's or VOC's files."""
+    train_list: str | None = None
+    """Text file with a training image a line, where folders don't tell the splits of YOLO or VOC data apart."""
     val_images: str | None = None
     """Folder of the validation images, where it is not found by itself."""
     val_annotations: str | None = None
-    """Annotation file of the validation images; may name the training file."""
+    """What says the validation boxes, as for training; may name the same."""
+    val_list: str | None = None
+    """Text file with a validation image a line."""
 
     @field_validator("size")
     @classmethod
@@ -59,3 +72,15 @@ class Data(Spec):
         drawn = PRESETS.get(self.root or DEFAULT)
         side = self.size or (drawn.size if drawn else SIZE)
         return side, side
+
+    def images(self, split: Literal["train", "val"]) -> str | None:
+        """Return what is said about the images of a split."""
+        return self.train_images if split == "train" else self.val_images
+
+    def annotations(self, split: Literal["train", "val"]) -> str | None:
+        """Return what is said about the boxes of a split."""
+        return self.train_annotations if split == "train" else self.val_annotations
+
+    def image_list(self, split: Literal["train", "val"]) -> str | None:
+        """Return the list of the images of a split."""
+        return self.train_list if split == "train" else self.val_list

@@ -1,0 +1,77 @@
+"""Files of a data set: images in folders, lists of images, class names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from detkit.errors import UserError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+"""Image files that a folder is searched for."""
+CLASS_FILES = ("classes.txt", "labels/classes.txt", "*/labels/classes.txt", "labels/*/classes.txt")
+
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag that says how to turn a stored picture upright, and its values that exchange width and height."""
+
+
+def is_image(name: str) -> bool:
+    """Say whether a file name is an image's."""
+    dot = name.rfind(".")
+    return name[dot:].lower() in SUFFIXES and not name.startswith(".")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the image files of a folder, in order of name."""
+    return sorted(path for path in folder.iterdir() if is_image(path.name)) if folder.is_dir() else []
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Return the image files of a folder and its subfolders, in order of path."""
+    return sorted(path for path in folder.rglob("*") if is_image(path.name))
+
+
+def image_size(path: str) -> tuple[int, int, int]:
+    """Return an image's stored height and width, and its orientation tag (1: as stored), from its header alone.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as header:
+            return header.height, header.width, header.getexif().get(ORIENTATION, 1)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise UserError(f"the image {path} cannot be read ({error}); replace it, or remove it from the data") from None
+
+
+def read_list(path: Path) -> list[str]:
+    """Return the lines of a text file, stripped, without empty ones.
+
+    Raises:
+        UserError: there is no such file, it is no text, or it is empty.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no list {path}; check the path")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8 ({error}); save it as such") from None
+    lines = [line for line in lines if line]
+    if not lines:
+        raise UserError(f"{path} is empty; it must hold a name a line")
+    return lines
+
+
+def class_file(root: Path) -> Path | None:
+    """Return the ``classes.txt`` of a data set, one class name a line in order of numbers; None where it has none."""
+    return next((path for pattern in CLASS_FILES for path in sorted(root.glob(pattern))), None)
+
+
+def numbered(names: Sequence[str], where: str) -> dict[int, str]:
+    """Return class names by number from 0; two of one name are an error."""
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UserError(f"{where}: two classes have the name '{name}'; rename one")
+    return dict(enumerate(names))

@@ -1,0 +1,108 @@
+"""What the reader of every format returns: a split as its files say, nothing mended yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from detkit.data.spec import Data
+from detkit.errors import UserError
+
+Split = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """A split in COCO's terms, whatever its format; `detkit.data.packing` mends it.
+
+    Attributes:
+        where: the annotation file or folder that messages name.
+        images: an entry for each image: ``id``, and ``height`` and ``width`` where they are known.
+        paths: image files, in order of ``images``.
+        annotations: an entry for each box: ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels), and ``id``,
+            ``area``, ``iscrowd`` where they are known.
+        categories: class names by id, in order of ids.
+        places: (file, number of its line or object) of each box, for messages; empty where ids say it.
+        notes: what was found wrong and left out in reading, a line for each kind.
+    """
+
+    where: Path
+    images: Sequence[dict[str, Any]]
+    paths: Sequence[str]
+    annotations: Sequence[dict[str, Any]]
+    categories: dict[int, str]
+    places: Sequence[tuple[str, int]] = ()
+    notes: Sequence[str] = ()
+
+    def place(self, index: int) -> str:
+        """Say where a box is written."""
+        if self.places:
+            file, number = self.places[index]
+            return f"{file}, {'object' if file.endswith('.xml') else 'line'} {number}"
+        entry = self.annotations[index]
+        return f"annotation {entry.get('id')} of image {entry.get('image_id')}"
+
+
+class Reader(Protocol):
+    """One format. Made for a folder and what the user says about it."""
+
+    layouts: ClassVar[str]
+    """Where its files are looked for, in words."""
+
+    def __init__(self, root: Path, data: Data) -> None: ...
+
+    @classmethod
+    def recognise(cls, root: Path) -> str | None:
+        """Return what in a folder looks like this format; None for nothing."""
+
+    def read(self, split: Split) -> RawSplit:
+        """Read a split: its first ``data.limit`` images.
+
+        Raises:
+            UserError: there is no such split, or it cannot be read at all.
+        """
+
+    def strays(self, split: Split) -> list[str]:
+        """Return the image files beside those of a split that no annotation tells of."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts what is wrong by kind, with the first place of each."""
+
+    found: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def add(self, what: str, place: str) -> None:
+        """Count one more."""
+        count, first = self.found.get(what, (0, place))
+        self.found[what] = (count + 1, first)
+
+    def notes(self, where: Path) -> list[str]:
+        """Return a line for each kind."""
+        return [f"{where}: {what}: {count} ({first}, for example)" for what, (count, first) in self.found.items()]
+
+
+def check_present(where: Path, paths: Sequence[str]) -> None:
+    """Raise for image files that are missing; each folder is listed once, as asking for each file is slow on network disks."""
+    present: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        parent, base = os.path.split(path)
+        if parent not in present:
+            present[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()  # noqa: PTH112, PTH208
+        if base not in present[parent]:
+            missing.append(path)
+    if missing:
+        raise UserError(
+            f"{len(missing)} of the {len(paths)} images that {where} lists are missing, for example {missing[0]}; "
+            "restore them, or remove them from the file"
+        )
+
+
+def listing(words: Sequence[str], limit: int = 8) -> str:
+    """Return the first few of many words, for a message."""
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return ", ".join(words[:limit]) + more
