@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 
 class MovingAverage(WeightAveraging):
@@ -38,12 +38,9 @@ class MovingAverage(WeightAveraging):
             self._latest_update_step = trainer.global_step
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate the averaged weights; all processes those of the first, whose checkpoint it will be."""
+        """Evaluate the averaged weights."""
         super().on_validation_epoch_start(trainer, pl_module)
         self._swapped = self._average_model is not None
-        if self._swapped and trainer.world_size > 1:
-            for buffer in pl_module.buffers():  # batch norm statistics differ between processes, parameters don't
-                distributed.broadcast(buffer, src=0)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on with the live weights."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from detkit.data.rescale import random_shape, rescale
@@ -106,8 +106,14 @@ class DetectorModule(LightningModule):
     # --- evaluation --------------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Forget earlier images."""
+        """Forget earlier images; evaluate the first process's buffers everywhere, as it is its checkpoint that they judge.
+
+        Batch norm statistics differ between processes, parameters don't.
+        """
         self.metric.reset()
+        if self.trainer.world_size > 1:
+            for buffer in self.buffers():
+                distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Count the detections that are to be scored; return the predictions that they come from."""

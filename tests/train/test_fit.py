@@ -10,14 +10,19 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from detkit.cli.config import load_config
+from detkit.data.augment import Augment
+from detkit.data.spec import Data
 from detkit.errors import UserError
+from detkit.experiment import Experiment
 from detkit.overrides import override
 from detkit.parts import BlockSpec
+from detkit.recipes import AdamW, Recipe
 from detkit.spec import to_dict
 from detkit.train.evaluate import evaluate
 from detkit.train.fit import fit
 from detkit.train.module import DetectorModule
 from detkit.weights.checkpoint import read_checkpoint
+from detkit.zoo import yolov8
 from tests.train.tiny import tiny_experiment
 
 
@@ -79,6 +84,7 @@ def test_evaluating_the_checkpoint_gives_the_numbers_of_the_run(done, tmp_path):
     assert scored.paths["results"] == tmp_path / "results.json"
     found = json.loads(scored.paths["results"].read_text())
     assert {"image_id", "category_id", "bbox", "score"} == set(found[0])
+    assert scored.result.numbers["AP"] > 0
     halved = evaluate(done.run / "best.ckpt", ["data.limit=3"], output=tmp_path, progress=False)
     assert halved.result.images == 3
 
@@ -209,3 +215,20 @@ def test_frozen_norms_stay_in_evaluation_mode(rectangles, tmp_path):
     for name, part in module.named_modules():
         if isinstance(part, nn.BatchNorm2d):
             assert part.training != name.startswith("detector.backbone."), name
+
+
+@pytest.mark.slow
+def test_yolov8n_learns_sixteen_photographs_by_heart(shared_data, tmp_path):
+    annotations = "annotations/instances_train2017.json"
+    still = Augment(mosaic=0, scale=0, translate=0, flip=0, hue=0, saturation=0, value=0)
+    experiment = Experiment(
+        model=yolov8("n"),
+        data=Data(
+            root=str(shared_data / "coco128"), size=512, limit=16, train_annotations=annotations, val_annotations=annotations
+        ),
+        recipe=Recipe(
+            epochs=100, batch=4, nominal_batch=None, optimizer=AdamW(lr=1e-3), warmup_epochs=5, eval_every=20, augment=still
+        ),
+        output=str(tmp_path),
+    )
+    assert fit(experiment).best.numbers["AP50"] > 0.9

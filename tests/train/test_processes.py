@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from detkit.train.evaluate import evaluate
 from tests.train.tiny import write_rectangles
 
 SCRIPT = """
@@ -65,8 +66,12 @@ def test_two_processes_share_a_run_and_score_every_image_once(data, tmp_path):
     first, second = launch(tmp_path, data, tmp_path / "runs", "no")
     assert first == second
     assert first["images"] == 5
-    assert [path.name for path in (tmp_path / "runs" / "run").iterdir()] == ["0"]
-    with (tmp_path / "runs" / "run" / "0" / "metrics.csv").open() as file:
+    run = tmp_path / "runs" / "run" / "0"
+    assert list(run.parent.iterdir()) == [run]
+    assert first["numbers"]["AP"] > 0
+    alone = evaluate(run / "last.ckpt", ["trainer.accelerator=cpu"], progress=False).result
+    assert alone.numbers == pytest.approx(first["numbers"], abs=1e-6)
+    with (run / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
