@@ -32,7 +32,6 @@ BY_DESIGN = (
     "Found .* module.s. in eval mode at the start of training",
     ".*could not find the monitored key in the returned metrics",
     "The number of training batches .* is smaller than the logging interval",
-    ".*does not have many workers",
     ".*LeafSpec.* is deprecated",
 )
 """Warnings of Lightning about what detkit does on purpose."""
