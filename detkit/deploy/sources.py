@@ -74,7 +74,7 @@ def open_source(*texts: str | Path) -> Source:
     Raises:
         UserError: there is no such thing, or it cannot be opened; says what to write.
     """
-    videos = [text for text in map(str, texts) if _is_video(text)]
+    videos = [text for text in texts if _is_video(text)]
     if not videos:
         return ImageSource(*texts)
     if len(texts) > 1:
@@ -82,9 +82,10 @@ def open_source(*texts: str | Path) -> Source:
     return VideoSource(videos[0])
 
 
-def _is_video(text: str) -> bool:
+def _is_video(text: str | Path) -> bool:
     path = Path(text)
-    return text.isdecimal() or "://" in text or (path.suffix.lower() in VIDEOS and not path.is_dir())
+    named = isinstance(text, str) and (text.isdecimal() or "://" in text)
+    return named or (path.suffix.lower() in VIDEOS and not path.is_dir())
 
 
 class ImageSource:

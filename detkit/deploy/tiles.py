@@ -27,6 +27,8 @@ BORDER = 4
 """A box that ends within so many pixels of a tile's inner border was cut there."""
 COVERED = 0.8
 """Share of a cut box that lies in a larger one where it is a piece of that."""
+SMALLEST = 32
+"""Pixels of a tile's side."""
 CHUNK = 256
 """Cut boxes that are compared at a time, to bound the memory."""
 
@@ -56,8 +58,8 @@ class TiledPredictor(Predictor):
         Raises:
             UserError: a number out of its range, or what `Predictor` raises.
         """
-        if tiles < 1:
-            raise UserError(f"tiles is the side of a tile in pixels, not {tiles}; write 640")
+        if tiles < SMALLEST:
+            raise UserError(f"tiles is the side of a tile, {SMALLEST} pixels at least, not {tiles}; write 640")
         if not 0 <= overlap < 1:
             raise UserError(f"overlap is a share of a tile, at least 0 and below 1, not {overlap:g}; write 0.2")
         super().__init__(*arguments, **options)
