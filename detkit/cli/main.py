@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a config, or resume a run",
     "eval": "COCO's numbers of a checkpoint",
     "predict": "annotated pictures and JSON from a checkpoint",
+    "convert_data": "a data set in another format: COCO, YOLO or VOC",
     "list": "the registered parts, with their fields",
 }
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if not words or words[0] in ("-h", "--help"):
         print("usage: detkit COMMAND ...\n\ncommands (each has --help):")
-        print("\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items()))
+        print("\n".join(f"  {name:12} {text}" for name, text in COMMANDS.items()))
         return 0
     name, rest = words[0], words[1:]
     if name not in COMMANDS:

@@ -120,7 +120,7 @@ class VocReader:
         candidates = [named] if named is not None else () if own else LISTS[split]
         lists = [self._root / name for name in candidates if (self._root / name).is_file() or name == named]
         if lists:
-            return lists[0], [folder / f"{_stem(line)}.xml" for line in read_list(lists[0])]
+            return lists[0], [_listed(line, folder) for line in read_list(lists[0])]
         if not own:
             raise UserError(
                 f"{folder} holds {len(_xml_in(folder))} XML files, but nothing says which of them are for {split}: write "
@@ -213,10 +213,11 @@ def _number(text: str | None) -> float:
         return math.nan
 
 
-def _stem(line: str) -> str:
-    """Return the name of an image in a list, without folder and suffix."""
+def _listed(line: str, folder: Path) -> Path:
+    """Return the XML file of a line in a list: the name of an image, perhaps with folder and suffix."""
+    exact = folder / f"{line}.xml"
     path = Path(line)
-    return path.stem if path.suffix.lower() in SUFFIXES | {".xml"} else path.name
+    return exact if exact.is_file() or path.suffix.lower() not in SUFFIXES | {".xml"} else folder / f"{path.stem}.xml"
 
 
 def _folders(root: Path, patterns: Sequence[str]) -> list[Path]:

@@ -201,10 +201,10 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]] | None:
 def _shown_size(path: Path, tally: Tally) -> tuple[int, int]:
     """Return (height, width) as a picture is shown."""
     height, width, orientation = image_size(str(path))
-    if orientation in TURNED:
+    if orientation in TURNED and height != width:
         return width, height
     if orientation != 1:
-        tally.add("images mirrored or upside down by their orientation tag, which is ignored", str(path))
+        tally.add("images that keep their size when turned as their orientation tag says, read as stored", str(path))
     return height, width
 
 
