@@ -82,6 +82,13 @@ def test_a_cut_piece_goes_although_it_scores_better_but_a_whole_small_object_sta
     assert len(other) == 3, "another class"
 
 
+def test_the_borders_of_the_image_cut_nothing():
+    views = [Window(0, 0, 200, 100), Window(0, 0, 100, 100)]
+    large = Found(torch.tensor([[0.0, 0, 150, 90]]), torch.tensor([0.9]), torch.tensor([0]), NAMES)
+    small = Found(torch.tensor([[0.0, 0, 30, 30]]), torch.tensor([0.8]), torch.tensor([0]), NAMES)
+    assert len(merge([large, small], views, 0.5, 10)) == 2
+
+
 def test_tiles_go_in_batches_and_images_one_at_a_time():
     subject = tiled(batch=4)
     taken = []
