@@ -1,10 +1,11 @@
-# make test: a virtual environment, lint, types and tests. make slow: the proofs that take minutes.
+# make demo: watch a detector learn. make test: lint, types and tests. make slow: the proofs that take minutes.
+# Each sets up the virtual environment that it needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: test lint types fast slow setup clean
+.PHONY: test demo lint types fast slow setup clean
 
 test: lint types fast
 
@@ -15,6 +16,9 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
+
+demo: setup
+	$(BIN)/python tools/demo.py
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -1,0 +1,59 @@
+"""``make demo``: watch a detector learn drawn objects in a few minutes, then look at what it finds."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from detkit.cli.config import load_config
+from detkit.cli.run import INTERRUPTED, run
+from detkit.cli.train import report
+from detkit.data.presets import DEFAULT
+from detkit.errors import UserError
+from detkit.overrides import override
+
+OVERRIDES = ("recipe.epochs=14", "recipe.nominal_batch=16", "recipe.warmup_epochs=1", "recipe.eval_every=2")
+"""What makes a short run out of the published recipe: a step for every batch, and little warm-up."""
+OUTPUT = "runs/demo"
+NEXT = """pictures  {pictures}
+
+What next:
+  your own boxes         tools/train.py {config} data.root=FOLDER
+  what the network sees  tools/browse.py {config}
+  another image          tools/predict.py {best} IMAGE
+  the parts to swap      tools/list.py
+  every setting          tools/train.py {config} --print"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, evaluate, draw, and say what to type next."""
+    parser = argparse.ArgumentParser(
+        prog="demo.py", description="Train on drawn objects for a few minutes, and look at the result."
+    )
+    parser.add_argument("config", nargs="?", default="configs/yolo11n.py", metavar="CONFIG", help="default: %(default)s")
+    parser.add_argument("overrides", nargs="*", metavar="path=value", help="after the demo's own")
+    return run(parser, _demo, argv)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from detkit.deploy.predict import load_predictor, predict_sources
+    from detkit.deploy.sources import open_source
+    from detkit.train.fit import fit
+
+    overrides = [*OVERRIDES, *arguments.overrides, f"output={OUTPUT}"]
+    experiment = override(load_config(arguments.config), overrides)
+    if experiment.data.root is not None:
+        raise UserError("the demo trains on drawn objects; for data of your own write tools/train.py CONFIG data.root=FOLDER")
+    words = " ".join(shlex.quote(word) for word in overrides)
+    print(f"this is: tools/train.py {arguments.config} {words}\n", flush=True)
+    result = fit(experiment, name=Path(arguments.config).stem)
+    if result.interrupted:
+        print(report(result))
+        return INTERRUPTED
+    best, pictures = result.paths["best"], result.run / "pictures"
+    predict_sources(load_predictor(best), open_source(f"data/{DEFAULT}/images/val_000*.png"), pictures)
+    print(report(result))
+    print(NEXT.format(pictures=pictures, config=arguments.config, best=best))
+    return 0

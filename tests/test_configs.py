@@ -1,0 +1,49 @@
+"""Every config loads, survives storing, builds, takes a step, saves, and its checkpoint loads safely."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from detkit.cli.config import load_config
+from detkit.experiment import Experiment
+from detkit.overrides import override
+from detkit.spec import from_dict, to_dict
+from detkit.train.fit import fit
+from detkit.weights.checkpoint import read_checkpoint
+from tests.train.tiny import write_rectangles
+
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
+LARGE = ("l", "m", "x")
+
+
+@pytest.fixture(scope="module")
+def rectangles(tmp_path_factory):
+    return write_rectangles(tmp_path_factory.mktemp("rectangles"), train=2, val=1)
+
+
+def cost(path):
+    large = path.stem.endswith(LARGE)
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if large else [])
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_loads_round_trips_and_builds(path):
+    config = load_config(str(path))
+    assert from_dict(Experiment, json.loads(json.dumps(to_dict(config)))) == config
+    with torch.device("meta"):
+        detector = config.model.build(num_classes=7)
+        found = detector(torch.zeros(1, 3, 64, 96))
+    assert found.boxes.shape[-1] == 4 and found.scores.shape[-1] == 7
+
+
+@pytest.mark.parametrize("path", [cost(path) for path in CONFIGS])
+def test_takes_a_step_and_saves_a_checkpoint_that_loads_safely(path, rectangles, tmp_path):
+    words = ["recipe.epochs=1", "recipe.batch=2", "data.size=64", "data.workers=0", "logger=csv", "trainer.accelerator=cpu"]
+    experiment = override(load_config(str(path)), [f"data.root={rectangles}", f"output={tmp_path}", *words])
+    result = fit(experiment, name=path.stem, progress=False)
+    checkpoint = read_checkpoint(result.run / "last.ckpt")
+    assert checkpoint.step == 1 and checkpoint.classes == ("red", "blue")
+    rebuilt = from_dict(Experiment, checkpoint.experiment).model.build(num_classes=2)
+    rebuilt.load_state_dict(checkpoint.weights)
