@@ -137,6 +137,6 @@ def _found_format(root: Path) -> str:
         several = listing([f"{name} ({what})" for name, what in found.items()])
         raise UserError(f"{root} holds several formats: {several}; choose one with data.format={next(iter(found))}")
     raise UserError(
-        f"{root} has no layout that is known. {LAYOUTS}. Or name the files: data.train_annotations=FILE (COCO) or FOLDER, "
-        "data.train_images=FOLDER, data.train_list=FILE, and the same with val_"
+        f"{root} has no layout that is known. {LAYOUTS}. Or say what it is: data.format=coco|yolo|voc, "
+        "data.train_annotations=FILE (COCO) or FOLDER, data.train_images=FOLDER, data.train_list=FILE, and the same with val_"
     )

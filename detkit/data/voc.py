@@ -75,12 +75,18 @@ class VocReader:
         """Read a split; classes are in the order that the user or classes.txt gives, else of the alphabet."""
         where, files = self._files(split)
         bar = tqdm(files, f"reading {split} annotations", unit="file", delay=2, disable=None)
-        read = [(file, read_voc(file)) for file in bar if file.is_file()]
+        tally = Tally()
+        read = []
+        for file in bar:
+            if file.is_file():
+                read.append((file, read_voc(file)))
+            else:
+                tally.add("images listed, but without an XML file", str(file))
         names = self._names([item.name for _, content in read for item in content.objects])
         read = read[: self._data.limit]
         paths = self._match(split, read)
         check_present(where, paths)
-        tally, number_of = Tally(), {name: number for number, name in names.items()}
+        number_of = {name: number for number, name in names.items()}
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         places: list[tuple[str, int]] = []
@@ -103,15 +109,17 @@ class VocReader:
         beside = [path for path in images_in(self._image_folder(split, files)) if path.stem not in known]
         if own and self._data.image_list(split) is None:
             return list(map(str, beside))
-        listed = {file.stem for file in files}
         annotated = {path.stem for path in _xml_in(folder)}
-        return [str(p) for p in beside if p.stem not in annotated and (p.stem in listed or split == "train")]
+        beside = [path for path in beside if path.stem not in annotated]
+        _, others = self._files("val" if split == "train" else "train")
+        listed, elsewhere = {file.stem for file in files}, {file.stem for file in others}
+        return [str(p) for p in beside if p.stem in listed or (split == "train" and p.stem not in elsewhere)]
 
     def _names(self, used: Iterable[str]) -> dict[int, str]:
         if self._data.names:
             return numbered(self._data.names, "data.names")
         file = class_file(self._root)
-        return numbered(read_list(file), str(file)) if file is not None else dict(enumerate(sorted(set(used))))
+        return numbered(read_list(file), str(file)) if file is not None else dict(enumerate(sorted(set(used) - {""})))
 
     def _files(self, split: Split) -> tuple[Path, list[Path]]:
         """Return what says which files are in a split, and the files: all of its own folder, or those that a list names."""

@@ -54,7 +54,7 @@ def write_yolo(out: Path, splits: Splits, copier: Copier) -> None:
 
 
 def write_voc(out: Path, splits: Splits, copier: Copier) -> None:
-    """Write ``Annotations/``, ``JPEGImages/``, ``ImageSets/Main/{train,val}.txt`` and ``classes.txt``, for the order of classes.
+    """Write ``Annotations/``, ``JPEGImages/``, ``ImageSets/Main/{train,val}.txt``, and ``classes.txt`` for their order.
 
     Crowds are left out. Corners are edges, with fractions where they have them: see `detkit.data.voc`.
     """

@@ -184,8 +184,10 @@ class YoloReader:
             below = image.relative_to(self._root / images) if images is not None else Path(image.name)
             return (self._root / labels / below).with_suffix(".txt")
         parts = list(image.parent.parts)
-        if "images" in parts:
-            parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+        above = len(self._root.parts) if image.is_relative_to(self._root) else 0
+        replaced = [place for place, part in enumerate(parts) if part == "images" and place >= above]
+        if replaced:
+            parts[replaced[-1]] = "labels"
         return Path(*parts, f"{image.stem}.txt")
 
 
