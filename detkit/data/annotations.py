@@ -56,12 +56,20 @@ class Annotations:
         height, width = self.size(index)
         scale = (image.shape[1] / width, image.shape[0] / height)
         mine = slice(self.starts[index], self.starts[index + 1])
-        boxes = self.boxes[mine]
-        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) * (scale + scale)
+        corners = self._corners(mine) * (scale + scale)
         sample = Sample(
             image, corners.astype(np.float32), self.labels[mine], int(self.image_ids[index]), (height, width), scale
         )
         return sample.select(~self.crowds[mine])
+
+    def corners(self, index: int) -> np.ndarray:
+        """Return the boxes (N, 4) of an image, xyxy in its own pixels; crowds are left out."""
+        mine = slice(self.starts[index], self.starts[index + 1])
+        return self._corners(mine)[~self.crowds[mine]]
+
+    def _corners(self, rows: slice) -> np.ndarray:
+        boxes = self.boxes[rows]
+        return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
     def to_coco(self) -> dict[str, Any]:
         """Return the split as a plain COCO dictionary: mended boxes under the file's own ids, crowds included.

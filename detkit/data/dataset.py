@@ -6,26 +6,27 @@ which worker or process makes it, and what it made before, changes nothing.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import NamedTuple
 
 import numpy as np
 
 from detkit.data.annotations import Annotations
 from detkit.data.augment import Augment
-from detkit.data.collage import base_scale, four_tiles, join, one_tile, place
+from detkit.data.blend import mix, paste
+from detkit.data.cache import Images
+from detkit.data.collage import NINE, Tile, base_scale, four_tiles, join, nine_tiles, one_tile, place, whole
 from detkit.data.extra import Extra
 from detkit.data.images import load_annotated, reduction_for
-from detkit.data.pixels import flip, shift_colour
+from detkit.data.pixels import distort, flip, shift_colour
 from detkit.data.resize import GREY, fit
 from detkit.data.spec import Data
+from detkit.data.views import crop, holds_centres, zoom_out, zooms
+from detkit.data.warp import border, random_matrix, warp
 from detkit.structures import Sample
 
 BLOCK = 16
 """A mosaic's partners come from its own block of the shuffled order, so that a worker that makes a batch decodes each image
 once and shows it in four pictures (repeated augmentation: Hoffer et al., 2020, arXiv:1901.09335)."""
-CACHE_BYTES = 64 * 2**20
-"""Of decoded images that a worker keeps; holds a block at any usual size."""
 
 
 class EvalDataset:
@@ -52,18 +53,20 @@ class TrainDataset:
 
     Args:
         annotations: the split.
-        data: input size and way of resizing.
+        data: input size, way of resizing and cache.
         augment: what to do to the images.
-        epochs: length of the run; the last epochs have no mosaic.
+        epochs: length of the run; the last epochs have no strong augmentation.
         seed: of order and augmentation.
     """
 
     def __init__(self, annotations: Annotations, data: Data, augment: Augment, epochs: int, seed: int) -> None:
         self.annotations, self.data, self.augment = annotations, data, augment
-        self.mosaic_epochs = augment.mosaic_epochs(epochs)
+        self.images = Images(annotations, data, zooms(augment))
+        self.strong_epochs = augment.strong_epochs(epochs)
         self.seed = seed
-        self._extra = Extra(augment.extra)
-        self._images = ImageCache(annotations)
+        self._border = border(data.shape, augment)
+        self._canvas = (data.shape[0] + 2 * int(self._border[1]), data.shape[1] + 2 * int(self._border[0]))
+        self._extra = Extra(augment.transforms)
         self._order = Order(-1, np.zeros(0, np.int64))
 
     def order(self, epoch: int) -> np.ndarray:
@@ -76,50 +79,93 @@ class TrainDataset:
     def __getitem__(self, address: Address) -> Sample:
         epoch, position = address
         rng = np.random.default_rng([self.seed, epoch, position + 1])  # 0 is the stream of the order
-        order, augment = self.order(epoch), self.augment
-        places = [position]
-        if epoch < self.mosaic_epochs and rng.random() < augment.mosaic:
-            places += _partners(position, len(order), rng)
-        sample = self._collage([int(order[place % len(order)]) for place in places], rng)
+        order, augment, strong = self.order(epoch), self.augment, epoch < self.strong_epochs
+        sample = self._input(order, position, rng, strong)
+        if strong and _happens(augment.copy_paste, rng):
+            [partner] = _partners(position, len(order), rng, 1)
+            sample = paste(sample, self._input(order, partner, rng, strong=False))
+        if strong and _happens(augment.mixup, rng):
+            [partner] = _partners(position, len(order), rng, 1)
+            sample = mix(sample, self._input(order, partner, rng, strong), rng)
         if rng.random() < augment.flip:
             sample = flip(sample)
+        if _happens(augment.flip_vertical, rng):
+            sample = flip(sample, axis=1)
         sample = self._extra(sample, rng)
+        if strong and augment.photometric:
+            distort(sample.image, rng, augment.photometric)
         gains = np.array([augment.hue, augment.saturation, augment.value])
         if gains.any():
             shift_colour(sample.image, 1 + gains * rng.uniform(-1, 1, 3))
         return sample
 
-    def _collage(self, indices: list[int], rng: np.random.Generator) -> Sample:
-        """Return one image, or four that meet at a point, zoomed and shifted at random.
-
-        The point is drawn as if the four lay on a canvas of twice the size, around its middle half, seen through a window that
-        is zoomed and shifted like a single image: the distribution of the published mosaic.
-        """
+    def _input(self, order: np.ndarray, position: int, rng: np.random.Generator, strong: bool) -> Sample:
+        """Return one image of the order, or a mosaic that it is the first of, zoomed, shifted and turned at random."""
         shape, augment = self.data.shape, self.augment
-        extent = np.array([shape[1], shape[0]])
+        places = [position]
+        if strong and rng.random() < augment.mosaic:
+            places += _partners(position, len(order), rng, augment.mosaic_tiles - 1)
+        indices = [int(order[place % len(order)]) for place in places]
         zoom = 1 + augment.scale * rng.uniform(-1, 1)
-        centre = extent * (0.5 + augment.translate * rng.uniform(-1, 1, 2))
+        centre = np.array(shape[::-1]) * (0.5 + augment.translate * rng.uniform(-1, 1, 2)) + self._border
+        made = (
+            self._alone(indices[0], zoom, centre, rng, strong)
+            if len(indices) == 1
+            else self._mosaic(indices, zoom, centre, rng)
+        )
+        return warp(made, random_matrix(augment, shape, rng), shape) if augment.warps else made
+
+    def _alone(self, index: int, zoom: float, centre: np.ndarray, rng: np.random.Generator, strong: bool) -> Sample:
+        """Return one image, or a view of it, zoomed around ``centre`` of the canvas."""
+        view, black = whole(self.annotations.size(index)), False
+        if strong and _happens(self.augment.zoom_out, rng):
+            view, black = zoom_out(view, rng), True
+        if strong and _happens(self.augment.crop, rng):
+            view = crop(view, self.annotations.corners(index), rng)
+        width, height = view[2:] - view[:2]
+        tile = one_tile(view, zoom * base_scale((height, width), self.data.shape, self.data.resize), centre, self._canvas)
+        canvas = np.full((*self._canvas, 3), GREY, np.uint8)
+        if black:
+            left, top, right, bottom = tile.region
+            canvas[top:bottom, left:right] = 0
+        placed = self._place(canvas, index, tile, holds_centres(view, self.annotations.corners(index)))
+        return join(canvas, placed, int(self.annotations.image_ids[index]))
+
+    def _mosaic(self, indices: list[int], zoom: float, centre: np.ndarray, rng: np.random.Generator) -> Sample:
+        """Return several images edge to edge.
+
+        Where they meet (nine: the middle of the first) is drawn as if they lay on a canvas of twice the size, around its middle
+        half, seen through a window that is zoomed and shifted like a single image: the distribution of the published mosaic.
+        """
+        shape = self.data.shape
+        size = NINE if len(indices) == 9 else 1
         sizes = [self.annotations.size(index) for index in indices]
-        scales = [zoom * base_scale(size, shape, self.data.resize) for size in sizes]
-        if len(indices) == 1:
-            tiles = [one_tile(sizes[0], scales[0], centre, shape)]
-        else:
-            tiles = four_tiles(sizes, scales, centre + zoom * extent * rng.uniform(-0.5, 0.5, 2), shape)
-        canvas = np.full((*shape, 3), GREY, np.uint8)
-        placed = []
-        for index, size, tile in zip(indices, sizes, tiles, strict=True):
-            seen = tile.seen(size)
-            if seen is not None:
-                image = self._images.get(index, reduction_for(tile.scale.max()))
-                placed.append(place(canvas, self.annotations.sample(index, image), tile, seen))
+        scales = [zoom * size * base_scale(photo, shape, self.data.resize) for photo in sizes]
+        meeting = centre + zoom * np.array(shape[::-1]) * rng.uniform(-0.5, 0.5, 2)
+        tiles = (nine_tiles if len(indices) == 9 else four_tiles)(sizes, scales, meeting, self._canvas)
+        canvas = np.full((*self._canvas, 3), GREY, np.uint8)
+        placed = [sample for index, tile in zip(indices, tiles, strict=True) for sample in self._place(canvas, index, tile)]
         return join(canvas, placed, int(self.annotations.image_ids[indices[0]]))
 
+    def _place(self, canvas: np.ndarray, index: int, tile: Tile, keep: np.ndarray | None = None) -> list[Sample]:
+        """Draw an image into its tile of the canvas; return it with the boxes to ``keep``, or nothing if it isn't seen."""
+        seen = tile.seen(self.annotations.size(index))
+        if seen is None:
+            return []
+        photo = self.annotations.sample(index, self.images.get(index, reduction_for(tile.scale.max())))
+        return [place(canvas, photo if keep is None else photo.select(keep), tile, seen)]
 
-def _partners(position: int, images: int, rng: np.random.Generator) -> list[int]:
-    """Return three other places of the position's block, showing three other images wherever there are four."""
-    block = max(4, min(BLOCK, images))
+
+def _happens(probability: float, rng: np.random.Generator) -> bool:
+    """Say whether an event happens; what is off draws nothing, so that the streams of others stay as they are."""
+    return probability > 0 and rng.random() < probability
+
+
+def _partners(position: int, images: int, rng: np.random.Generator, count: int) -> list[int]:
+    """Return other places of the position's block, showing other images wherever there are as many."""
+    block = max(count + 1, min(BLOCK, images))
     within = position % block
-    return [position - within + (within + int(step)) % block for step in 1 + rng.permutation(block - 1)[:3]]
+    return [position - within + (within + int(step)) % block for step in 1 + rng.permutation(block - 1)[:count]]
 
 
 class Order(NamedTuple):
@@ -127,25 +173,3 @@ class Order(NamedTuple):
 
     epoch: int
     indices: np.ndarray
-
-
-class ImageCache:
-    """The most recently used decoded images of a split, up to `CACHE_BYTES`."""
-
-    def __init__(self, annotations: Annotations) -> None:
-        self._annotations = annotations
-        self._images: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, index: int, reduction: int) -> np.ndarray:
-        """Return an image decoded at 1 / ``reduction`` of its size; not to be written to."""
-        key = (index, reduction)
-        if key in self._images:
-            self._images.move_to_end(key)
-            return self._images[key]
-        image = load_annotated(self._annotations.paths[index], self._annotations.size(index), reduction)
-        self._images[key] = image
-        self._bytes += image.nbytes
-        while self._bytes > CACHE_BYTES and len(self._images) > 1:
-            self._bytes -= self._images.popitem(last=False)[1].nbytes
-        return image

@@ -21,11 +21,12 @@ class TrainLoader:
 
     Every batch has the same size: the last one is filled up with further samples from the start of the order. A set smaller
     than a batch makes one batch of its own size. An iteration starts at the beginning of the epoch that `set_epoch` names
-    (by default: the one after the last), or where a loaded state left off; nothing is read before its first batch is asked for.
+    (by default: the one after the last), or where a loaded state left off; nothing is read before its first
+    batch is asked for, when the cache is filled if there is to be one.
 
     Args:
         annotations: the training split.
-        data: input size, resizing, workers.
+        data: input size, resizing, workers, cache.
         augment: augmentation.
         batch: images a batch and process.
         epochs: length of the run.
@@ -53,6 +54,7 @@ class TrainLoader:
         self._consumed = 0
         self._resumes = False
         dataset = TrainDataset(annotations, data, augment, epochs, seed)
+        self._images = dataset.images
         self._workers = Workers(dataset, data.workers)
 
     def __len__(self) -> int:
@@ -66,10 +68,16 @@ class TrainLoader:
         elif not self._resumes:
             self._consumed = 0
         self._resumes = False
+        self._images.fill()
         plan = [self._addresses(number) for number in range(self._consumed, self._length)]
         for batch in self._workers.batches(plan):
             self._consumed += 1
             yield batch
+
+    @property
+    def note(self) -> str | None:
+        """What the images' cache will take, in a line; None without one."""
+        return self._images.note
 
     @property
     def sampler(self) -> TrainLoader:

@@ -36,6 +36,8 @@ class Data(Spec):
     """Use only the first so many images of each split."""
     workers: int | None = Field(None, ge=0)
     """Processes that load images, for each training process; 0 loads in the process itself. None: one a core, at most 4."""
+    cache: Literal["ram", "disk"] | None = None
+    """Keep the training images decoded, at about the input size: in memory, or in a folder beside them. None: off."""
     format: Literal["coco", "yolo", "voc"] | None = None
     """Format of the annotations, where a folder holds several. None: what the folder looks like."""
     names: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detkit.data.augment import Albumentation, Augment
-from detkit.data.collage import join, one_tile, place
+from detkit.data.collage import join, one_tile, place, whole
 from detkit.data.dataset import Address, TrainDataset
 from detkit.data.extra import Extra
 from detkit.data.layout import open_data
@@ -126,7 +126,7 @@ def test_our_zoom_and_shift_is_albumentations_affine(sample, library, zoom, x, y
         library.BboxParams("pascal_voc", ["label"], clip=True, min_visibility=0.1),
     )(image=sample.image, bboxes=sample.boxes, label=sample.labels)
     canvas = np.full((128, 160, 3), GREY, np.uint8)
-    tile = one_tile((128, 160), np.full(2, zoom), np.array([80 + x, 64 + y]), (128, 160))
+    tile = one_tile(whole((128, 160)), np.full(2, zoom), np.array([80 + x, 64 + y]), (128, 160))
     ours = join(canvas, [place(canvas, sample, tile, tile.seen((128, 160)))], 1)
     assert ours.labels.tolist() == theirs["label"].tolist()
     np.testing.assert_allclose(ours.boxes, theirs["bboxes"], atol=1.5)

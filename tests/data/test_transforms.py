@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from detkit.data import dataset
+from detkit.data import cache
 from detkit.data.augment import Augment
-from detkit.data.collage import MIN_VISIBLE, base_scale, four_tiles, join, one_tile, place
+from detkit.data.collage import MIN_VISIBLE, base_scale, four_tiles, join, one_tile, place, whole
 from detkit.data.dataset import Address, TrainDataset, _partners
 from detkit.data.layout import open_data
 from detkit.data.pixels import flip, shift_colour
@@ -89,7 +89,7 @@ def test_flip(sample):
 def test_zoom_and_shift(sample, zoom, x, y, resize):
     canvas = np.full((*SHAPE, 3), GREY, np.uint8)
     scale = zoom * base_scale(sample.size, SHAPE, resize)
-    tile = one_tile(sample.size, scale, np.array([x * SHAPE[1], y * SHAPE[0]]), SHAPE)
+    tile = one_tile(whole(sample.size), scale, np.array([x * SHAPE[1], y * SHAPE[0]]), SHAPE)
     seen = tile.seen(sample.size)
     placed = [place(canvas, sample, tile, seen)] if seen is not None else []
     joined = join(canvas, placed, 7)
@@ -98,8 +98,8 @@ def test_zoom_and_shift(sample, zoom, x, y, resize):
         if label not in joined.labels:  # dropped: hardly seen
             shown = extent(canvas, int(label))
             box = sample.boxes[sample.labels == label][0]
-            whole = (box[2:] - box[:2]).prod() * scale.prod()
-            assert shown is None or (shown[2:] - shown[:2]).prod() <= MIN_VISIBLE * whole or (shown[2:] - shown[:2]).min() <= 2
+            area = (box[2:] - box[:2]).prod() * scale.prod()
+            assert shown is None or (shown[2:] - shown[:2]).prod() <= MIN_VISIBLE * area or (shown[2:] - shown[:2]).min() <= 2
 
 
 @settings(deadline=None, max_examples=60)
@@ -204,9 +204,9 @@ def test_hue_goes_round_the_circle():
 
 def test_unseen_images_are_not_decoded(rectangles, monkeypatch):
     decoded = []
-    original = dataset.load_annotated
-    monkeypatch.setattr(dataset, "load_annotated", lambda *args: decoded.append(args[0]) or original(*args))
-    monkeypatch.setattr(dataset, "CACHE_BYTES", 0)
+    original = cache.load_annotated
+    monkeypatch.setattr(cache, "load_annotated", lambda *args: decoded.append(args[0]) or original(*args))
+    monkeypatch.setattr(cache, "RECENT_BYTES", 0)
     made = TrainDataset(opened(rectangles), Data(size=64), Augment(), epochs=20, seed=0)
     for position in range(12):
         assert made[Address(0, position)].image.shape == (64, 64, 3)
@@ -215,8 +215,8 @@ def test_unseen_images_are_not_decoded(rectangles, monkeypatch):
 
 def test_samples_share_decoded_images(rectangles, monkeypatch):
     decoded = []
-    original = dataset.load_annotated
-    monkeypatch.setattr(dataset, "load_annotated", lambda *args: decoded.append(args[0]) or original(*args))
+    original = cache.load_annotated
+    monkeypatch.setattr(cache, "load_annotated", lambda *args: decoded.append(args[0]) or original(*args))
     made = TrainDataset(opened(rectangles), Data(size=320), Augment(), epochs=20, seed=0)
     shared = [made[Address(0, position)].image for position in range(12)]
     assert len(decoded) == len(set(decoded)) <= 12
@@ -239,7 +239,7 @@ def test_seed_epoch_and_position_each_change_a_sample(rectangles):
 
 def test_partners_are_three_others_of_the_block():
     rng = np.random.default_rng(0)
-    drawn = [_partners(position, 1000, rng) for position in range(32, 48) for _ in range(50)]
+    drawn = [_partners(position, 1000, rng, 3) for position in range(32, 48) for _ in range(50)]
     assert all(len(set(places)) == 3 and 32 <= min(places) <= max(places) < 48 for places in drawn)
     assert all(32 + i // 50 not in places for i, places in enumerate(drawn))
     assert {place for places in drawn for place in places} == set(range(32, 48))
@@ -249,11 +249,11 @@ def test_partners_are_three_others_of_the_block():
 def test_small_sets_have_partners_too(images):
     rng = np.random.default_rng(0)
     for position in range(3 * images):
-        shown = [place % images for place in [position, *_partners(position, images, rng)]]
+        shown = [place % images for place in [position, *_partners(position, images, rng, 3)]]
         assert len(shown) == 4
         assert len(set(shown)) == 4 or images < 4
 
 
 def test_mosaic_stays_on_for_most_of_a_short_run():
-    assert [Augment().mosaic_epochs(epochs) for epochs in (1, 4, 12, 40, 100)] == [1, 3, 9, 30, 90]
-    assert Augment(close_mosaic=0).mosaic_epochs(100) == 100
+    assert [Augment().strong_epochs(epochs) for epochs in (1, 4, 12, 40, 100)] == [1, 3, 9, 30, 90]
+    assert Augment(close_mosaic=0).strong_epochs(100) == 100
