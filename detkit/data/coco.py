@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from detkit.data.files import images_in
-from detkit.data.raw import RawSplit, Split, check_present, listing
+from detkit.data.raw import SPLITS, RawSplit, Split, check_present, listing
 from detkit.data.spec import Data
 from detkit.errors import UserError
 
@@ -59,11 +59,12 @@ class CocoReader:
     def strays(self, split: Split) -> list[str]:
         """Return image files beside a split's that neither its file nor another annotation file lists."""
         file, folder = self._open(split)
-        listed = {folder / image["file_name"] for image in file.images}
-        strays = {path for parent in {path.parent for path in listed} for path in images_in(parent)} - listed
-        others = {other for other in file.path.parent.glob("*.json") if other != file.path} | set(self._files)
-        for other in others if strays else ():  # a folder of images may serve several splits
-            strays -= {folder / name for name in _file_names(other)}
+        strays = {path for parent in {path.parent for path in _paths(file, folder)} for path in images_in(parent)}
+        for each in SPLITS:
+            strays.difference_update(_paths(*self._open(each)))
+        siblings = set(file.path.parent.glob("*.json")) - set(self._files)
+        for sibling in siblings if strays else ():  # a folder of images may serve further splits
+            strays.difference_update(folder / name for name in _file_names(sibling))
         return sorted(map(str, strays))
 
     def _open(self, split: Split) -> tuple[CocoFile, Path]:
@@ -162,6 +163,10 @@ def _distinct(values: Sequence[Any], complaint: str) -> None:
         if value in seen:
             raise UserError(f"{complaint} {value!r}; rename one")
         seen.add(value)
+
+
+def _paths(file: CocoFile, folder: Path) -> list[Path]:
+    return [folder / image["file_name"] for image in file.images]
 
 
 def _file_names(path: Path) -> list[str]:

@@ -78,8 +78,8 @@ def _check_classes(raw: RawSplit, names: Sequence[str], where: str) -> None:
 
 def _with_strays(train: RawSplit, val: RawSplit, reader: Reader, data: Data) -> tuple[RawSplit, list[str]]:
     """Return the training split, with background images where the user wants them, and notes on images without annotation."""
-    beside_train = sorted(set(reader.strays("train")) - set(val.paths))
-    beside_val = sorted(set(reader.strays("val")) - set(beside_train) - set(train.paths))
+    beside_train = reader.strays("train")
+    beside_val = sorted(set(reader.strays("val")) - set(beside_train))
     notes = []
     if beside_train:
         said = "trained on as background" if data.background else "left out; data.background=true trains on them as background"

@@ -12,6 +12,7 @@ from detkit.data.spec import Data
 from detkit.errors import UserError
 
 Split = Literal["train", "val"]
+SPLITS: tuple[Split, Split] = ("train", "val")
 
 
 @dataclass(frozen=True)

@@ -103,17 +103,17 @@ class VocReader:
 
     def strays(self, split: Split) -> list[str]:
         """Return the images without an XML file: of a split's own folder or list, and for training those in no list."""
-        _, files = self._files(split)
-        known = {file.stem for file in files if file.is_file()}
+        other: Split = "val" if split == "train" else "train"
         folder, own = self._folder(split)
-        beside = [path for path in images_in(self._image_folder(split, files)) if path.stem not in known]
-        if own and self._data.image_list(split) is None:
-            return list(map(str, beside))
-        annotated = {path.stem for path in _xml_in(folder)}
-        beside = [path for path in beside if path.stem not in annotated]
-        _, others = self._files("val" if split == "train" else "train")
+        (_, files), (_, others) = self._files(split), self._files(other)
+        place = self._image_folder(split, files)
+        if self._image_folder(other, others) != place:
+            others = []
+        annotated = {path.stem for path in (*_xml_in(folder), *others) if path.is_file()}
         listed, elsewhere = {file.stem for file in files}, {file.stem for file in others}
-        return [str(p) for p in beside if p.stem in listed or (split == "train" and p.stem not in elsewhere)]
+        left = [path for path in images_in(place) if path.stem not in annotated]
+        whole = split == "train" or (own and self._data.image_list(split) is None)
+        return [str(path) for path in left if path.stem in listed or (whole and path.stem not in elsewhere)]
 
     def _names(self, used: Iterable[str]) -> dict[int, str]:
         if self._data.names:

@@ -110,3 +110,18 @@ def test_strays_of_voc_data(tmp_path):
     splits = open_data(Data(root=str(tmp_path), background=True))
     assert [path[-5:] for path in splits.train.paths] == ["a.png", "z.png"]
     assert "1 (" in splits.notes[1] and "y.png" in splits.notes[1] and splits.notes[1].endswith("left out")
+
+
+def test_strays_beyond_the_limit_and_of_other_folders(tmp_path, write_json):
+    images(tmp_path, "p/a.png", "p/b.png", "p/c.png", "p/d.png")
+    texts(tmp_path, {"q/a.xml": XML, "r/b.xml": XML, "r/c.xml": XML})
+    named = {"train_annotations": "q", "val_annotations": "r", "train_images": "p", "val_images": "p"}
+    (note,) = open_data(Data(root=str(tmp_path), limit=1, **named)).notes
+    assert "images without annotation: 1 (" in note and "d.png" in note
+    root = tmp_path / "coco"
+    images(root, "train/a.png", "train/b.png", "val/b.png", "val/c.png")
+    for split, names in (("train", ["a.png"]), ("val", ["b.png", "c.png"])):
+        content = coco([(i, name, SIZE) for i, name in enumerate(names)], [(0, 1, (1, 2, 3, 4))])
+        write_json(root / f"annotations/instances_{split}.json", content)
+    (note,) = open_data(Data(root=str(root), limit=1)).notes
+    assert "images without annotation: 1 (" in note and "train/b.png" in note
