@@ -106,6 +106,18 @@ def comparison_sheet(
     return sheet(tiles, columns=4 if len(tiles) > 2 else 2)
 
 
+def before_after(before: Batch, after: Batch, names: Sequence[str], side: int = 320) -> list[np.ndarray]:
+    """Return two pictures of each image of two batches, with target boxes: as it is in the one, then as in the other.
+
+    Args:
+        before: images as they are.
+        after: the same images in the same order, augmented.
+        names: class names by label.
+        side: longer side of each picture.
+    """
+    return [_target_tile(batch, i, names, side) for i in range(len(before.images)) for batch in (before, after)]
+
+
 def sheet(tiles: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:
     """Return pictures of any sizes on one sheet, row by row; as square as it gets where ``columns`` is None."""
     columns = columns or max(1, int(np.ceil(np.sqrt(len(tiles)))))

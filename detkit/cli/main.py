@@ -14,6 +14,7 @@ COMMANDS = {
     "eval": "COCO's numbers of a checkpoint",
     "predict": "annotated pictures and JSON from a checkpoint",
     "convert_data": "a data set in another format: COCO, YOLO or VOC",
+    "browse": "augmented training images, before and after",
     "list": "the registered parts, with their fields",
 }
 

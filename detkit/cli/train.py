@@ -39,6 +39,10 @@ def _train(arguments: argparse.Namespace) -> int:
             from detkit.train.options import check_trainer  # imports lightning, seconds
 
             check_trainer(experiment.trainer)
+        if experiment.recipe.augment.extra:
+            from detkit.data.extra import check_transforms  # imports albumentations
+
+            check_transforms(experiment.recipe.augment.extra, experiment.data.shape)
         print(outline(experiment))
         return 0
     from detkit.train.fit import fit  # a typo must not wait for lightning

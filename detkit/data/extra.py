@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
+from pydantic import ValidationError
 
 from detkit.data.augment import Albumentation
 from detkit.data.collage import MIN_SIDE, MIN_VISIBLE
+from detkit.data.resize import GREY
 from detkit.errors import UserError
 from detkit.spec import suggestion
 from detkit.structures import Sample
@@ -46,6 +50,25 @@ class Extra:
         return replace(kept, image=np.ascontiguousarray(made["image"]), boxes=boxes)
 
 
+def check_transforms(chosen: Sequence[Albumentation], shape: tuple[int, int]) -> None:
+    """Try each transform on an empty picture of the input's (height, width).
+
+    Raises:
+        UserError: albumentations has no such transform, or not with these arguments, or it cannot be used on training images.
+    """
+    box = np.array([[shape[1] // 4, shape[0] // 4, shape[1] // 2, shape[0] // 2]], np.float32)
+    sample = Sample(np.full((*shape, 3), GREY, np.uint8), box, np.zeros(1, np.int64), 0, shape)
+    for spec in chosen:
+        always = spec.model_copy(update={"arguments": spec.arguments | {"p": 1}})
+        try:
+            Extra([spec])
+            Extra([always])(sample, np.random.default_rng(0))
+        except (TypeError, ValueError, LookupError, RuntimeError, cv2.error) as error:
+            raise UserError(
+                f"recipe.augment.extra: {spec.name} cannot be used on images and boxes alone ({_reason(error)}); leave it out"
+            ) from None
+
+
 def _compose(chosen: Sequence[Albumentation]) -> Any:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # importing it would ask the network for news
     import albumentations
@@ -53,7 +76,10 @@ def _compose(chosen: Sequence[Albumentation]) -> Any:
     boxes = albumentations.BboxParams(
         "pascal_voc", ["index"], clip=True, min_visibility=MIN_VISIBLE, min_width=MIN_SIDE, min_height=MIN_SIDE
     )
-    return albumentations.Compose([_transform(albumentations, spec) for spec in chosen], bbox_params=boxes)
+    transforms = [_transform(albumentations, spec) for spec in chosen]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Got processor for bboxes")  # where transforms only change colours
+        return albumentations.Compose(transforms, bbox_params=boxes)
 
 
 def _transform(library: Any, spec: Albumentation) -> Any:
@@ -61,12 +87,22 @@ def _transform(library: Any, spec: Albumentation) -> Any:
     if spec.name not in kinds:
         hint = suggestion(spec.name, kinds)
         raise UserError(f"recipe.augment.extra: albumentations {library.__version__} has no transform '{spec.name}'{hint}")
+    known = list(inspect.signature(kinds[spec.name]).parameters)
+    for name in spec.arguments:
+        if name not in known:
+            raise UserError(f"recipe.augment.extra: {spec.name} has no argument '{name}'{suggestion(name, known)}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # it only warns of arguments that it does not know
-            return kinds[spec.name](**spec.arguments)
-    except (TypeError, ValueError, Warning) as error:
-        raise UserError(f"recipe.augment.extra: {spec.name} does not take {spec.arguments}: {error}") from None
+        return kinds[spec.name](**spec.arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"recipe.augment.extra: {spec.name} does not take {spec.arguments}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what albumentations complains about, on one line."""
+    for cause in (error.__cause__, error.__context__):
+        if isinstance(cause, ValidationError):
+            return "; ".join(f"{entry['loc'][0]}: {entry['msg']}" if entry["loc"] else entry["msg"] for entry in cause.errors())
+    return " ".join(str(error).split())
 
 
 def _is_transform(library: Any, kind: Any) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from detkit.data.extra import check_transforms
 from detkit.data.layout import open_data
 from detkit.errors import UserError
 from detkit.evaluation.coco import CocoResult
@@ -65,6 +66,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     """
     started = time.monotonic()
     check_trainer(experiment.trainer)
+    check_transforms(experiment.recipe.augment.extra, experiment.data.shape)
     checkpoint = None if resume is None else checkpoint_to_resume(resume, experiment)
     splits = open_data(experiment.data)
     for note in splits.notes:

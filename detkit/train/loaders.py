@@ -11,6 +11,7 @@ from detkit.data.annotations import Annotations
 from detkit.data.loader import EvalLoader, TrainLoader
 from detkit.errors import UserError
 from detkit.experiment import Experiment
+from detkit.train.runs import tell
 
 
 class Loaders(LightningDataModule):
@@ -31,7 +32,7 @@ class Loaders(LightningDataModule):
         experiment, trainer = self.experiment, self.trainer
         assert trainer is not None
         assert self.train is not None
-        return TrainLoader(
+        loader = TrainLoader(
             self.train,
             experiment.data,
             experiment.recipe.augment,
@@ -41,6 +42,9 @@ class Loaders(LightningDataModule):
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
+        if loader.note:
+            tell(loader.note)
+        return loader
 
     @cached_property
     def val_loader(self) -> EvalLoader:
