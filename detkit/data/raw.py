@@ -67,7 +67,7 @@ class Reader(Protocol):
         """
 
     def strays(self, split: Split) -> list[str]:
-        """Return the image files beside those of a split that no annotation tells of."""
+        """Return the image files beside those of a split that no annotation tells of; both splits are to be read before."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Data(Spec):
     names: tuple[str, ...] = ()
     """Class names in order, for YOLO and VOC data without data.yaml or classes.txt (VOC: else in alphabetical order)."""
     background: bool = False
-    """Train on the image files that no annotation tells of too, as images without objects."""
+    """Train on the image files that no annotation tells of too, as images without objects (YOLO's are so anyhow)."""
     train_images: str | None = None
     """Folder of the training images, where it is not found by itself."""
     train_annotations: str | None = None

@@ -135,6 +135,15 @@ def test_the_named_picture_decides_where_several_have_the_files_name(small, tmp_
     assert [path.rsplit("/", 1)[-1] for path in splits.train.paths] == ["a.jpg", "c.png"]
 
 
+def test_a_picture_of_another_name_is_found_by_what_the_file_says_and_is_no_stray(small, tmp_path):
+    images(tmp_path, "JPEGImages/renamed.png")
+    data = small(a=voc([("dog", 5, 6, 25, 16)], image="renamed.png"), background=True)
+    (tmp_path / "JPEGImages/a.png").unlink()
+    splits = open_data(data)
+    assert [path.rsplit("/", 1)[-1] for path in splits.train.paths] == ["renamed.png", "c.png"]
+    assert splits.notes == []
+
+
 def test_missing_pictures_and_files(small, tmp_path):
     data = small()
     (tmp_path / "JPEGImages/c.png").unlink()
