@@ -16,6 +16,7 @@ from detkit.overrides import override
 
 OVERRIDES = ("recipe.epochs=14", "recipe.nominal_batch=16", "recipe.warmup_epochs=1", "recipe.eval_every=2")
 """What makes a short run out of the published recipe: a step for every batch, and little warm-up."""
+CONFIG = "configs/yolo11n.py"
 OUTPUT = "runs/demo"
 NEXT = """pictures  {pictures}
 
@@ -32,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="demo.py", description="Train on drawn objects for a few minutes, and look at the result."
     )
-    parser.add_argument("config", nargs="?", default="configs/yolo11n.py", metavar="CONFIG", help="default: %(default)s")
-    parser.add_argument("overrides", nargs="*", metavar="path=value", help="after the demo's own")
+    parser.add_argument(
+        "words", nargs="*", metavar="[CONFIG] [path=value ...]", help=f"default: {CONFIG}; overrides come after the demo's own"
+    )
     return run(parser, _demo, argv)
 
 
@@ -42,18 +44,19 @@ def _demo(arguments: argparse.Namespace) -> int:
     from detkit.deploy.sources import open_source
     from detkit.train.fit import fit
 
-    overrides = [*OVERRIDES, *arguments.overrides, f"output={OUTPUT}"]
-    experiment = override(load_config(arguments.config), overrides)
+    config, *rest = arguments.words if arguments.words and "=" not in arguments.words[0] else [CONFIG, *arguments.words]
+    overrides = [*OVERRIDES, *rest, f"output={OUTPUT}"]
+    experiment = override(load_config(config), overrides)
     if experiment.data.root is not None:
         raise UserError("the demo trains on drawn objects; for data of your own write tools/train.py CONFIG data.root=FOLDER")
     words = " ".join(shlex.quote(word) for word in overrides)
-    print(f"this is: tools/train.py {arguments.config} {words}\n", flush=True)
-    result = fit(experiment, name=Path(arguments.config).stem)
+    print(f"this is: tools/train.py {config} {words}\n", flush=True)
+    result = fit(experiment, name=Path(config).stem)
     if result.interrupted:
         print(report(result))
         return INTERRUPTED
     best, pictures = result.paths["best"], result.run / "pictures"
     predict_sources(load_predictor(best), open_source(f"data/{DEFAULT}/images/val_000*.png"), pictures)
     print(report(result))
-    print(NEXT.format(pictures=pictures, config=arguments.config, best=best))
+    print(NEXT.format(pictures=pictures, config=config, best=best))
     return 0

@@ -116,3 +116,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(rectangles, tmp_path):
     done = len(metrics.read_text().splitlines()) - 1
     tool(tmp_path, "train", "--resume", "runs/yolo11n/0", f"recipe.epochs={done + 1}")
     assert len(metrics.read_text().splitlines()) - 1 == done + 1
+
+
+def test_demo(tmp_path):
+    words = ("recipe.epochs=1", "recipe.batch=4", "data.limit=8", "data.size=64", "data.workers=0")
+    printed = tool(tmp_path, "demo", ROOT / "configs" / "yolo11n.py", *words)
+    pictures = tmp_path / "runs" / "demo" / "yolo11n" / "0" / "pictures"
+    assert len(list(pictures.glob("*.png"))) == 10
+    for word in ("this is: tools/train.py", "AP50", "disc", "star", "What next", str(Path("runs/demo/yolo11n/0/best.ckpt"))):
+        assert word in printed, printed
+    tool(tmp_path, "demo", ROOT / "configs" / "yolo11n.py", f"data.root={tmp_path}", status=2)
