@@ -83,7 +83,7 @@ class TrainDataset:
         sample = self._input(order, position, rng, strong)
         if strong and _happens(augment.copy_paste, rng):
             [partner] = _partners(position, len(order), rng, 1)
-            sample = paste(sample, self._input(order, partner, rng, strong=False))
+            sample = paste(sample, self._input(order, partner, rng, strong=False), rng)
         if strong and _happens(augment.mixup, rng):
             [partner] = _partners(position, len(order), rng, 1)
             sample = mix(sample, self._input(order, partner, rng, strong), rng)
