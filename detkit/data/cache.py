@@ -11,14 +11,13 @@ from collections import OrderedDict
 import numpy as np
 
 from detkit.data.annotations import Annotations
-from detkit.data.cache_plan import CachePlan
+from detkit.data.cache_plan import CachePlan, in_words
 from detkit.data.images import load_annotated
 from detkit.data.spec import Data
 from detkit.data.stores import Store, disk_store, memory_store
 
 RECENT_BYTES = 64 * 2**20
 """Of decoded images that a worker keeps by itself; holds a block at any usual size."""
-GIGABYTE = 1e9
 
 
 class Images:
@@ -44,8 +43,8 @@ class Images:
         if self._plan is None:
             return None
         where = "shared memory in each training process" if self._kind == "ram" else "disk, beside the images"
-        images, size = len(self._annotations), self._plan.size / GIGABYTE
-        return f"data.cache={self._kind}: {images} decoded training images take {size:.2f} GB of {where}"
+        room = in_words(self._plan.size)
+        return f"data.cache={self._kind}: {len(self._annotations)} decoded training images take {room} of {where}"
 
     def fill(self) -> None:
         """Fill or find the cache, if there is to be one; to be called before there are worker processes.

@@ -14,6 +14,11 @@ from detkit.data.images import REDUCED, load_annotated
 from detkit.data.spec import Data
 
 
+def in_words(size: int) -> str:
+    """Return a number of bytes as it is said: ``1.5 GB``, ``20 MB``."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
 @dataclass(frozen=True)
 class CachePlan:
     """Which images of a split are kept at which reductions, one after the other in a flat array.

@@ -17,14 +17,13 @@ import torch
 from tqdm import tqdm
 
 from detkit.data.annotations import Annotations
-from detkit.data.cache_plan import CachePlan
+from detkit.data.cache_plan import CachePlan, in_words
 from detkit.errors import UserError
 
 FOLDER = ".detkit-cache"
 """Made where the images are; each cache is a folder in it."""
 SHARED_MEMORY = Path("/dev/shm")
 MEMORY = Path("/proc/meminfo")
-GIGABYTE = 1e9
 
 
 class Store:
@@ -74,7 +73,7 @@ def memory_store(annotations: Annotations, plan: CachePlan) -> Store:
     free = _free_memory()
     if free is not None and free < plan.size:
         raise UserError(
-            f"data.cache=ram needs {plan.size / GIGABYTE:.2f} GB of shared memory, and {free / GIGABYTE:.2f} GB are free; "
+            f"data.cache=ram needs {in_words(plan.size)} of shared memory, and {in_words(free)} are free; "
             "write data.cache=disk (or give a container more: docker run --shm-size)"
         )
     pixels = torch.empty(plan.size, dtype=torch.uint8).share_memory_()
@@ -105,7 +104,7 @@ def disk_store(annotations: Annotations, plan: CachePlan) -> Store:
         return Store(plan, np.load(folder / "shapes.npy"), MappedFile(folder / "pixels"))
     except OSError as error:
         raise UserError(
-            f"data.cache=disk: the {plan.size / GIGABYTE:.2f} GB of the cache cannot be written to {parent}: "
+            f"data.cache=disk: the {in_words(plan.size)} of the cache cannot be written to {parent}: "
             f"{error.strerror or error}; make room (older caches there may be deleted), or write data.cache=none"
         ) from None
 
