@@ -56,7 +56,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         print(report(result))
         return INTERRUPTED
     best, pictures = result.paths["best"], result.run / "pictures"
-    predict_sources(load_predictor(best), open_source(f"data/{DEFAULT}/images/val_000*.png"), pictures)
+    predict_sources(load_predictor(best), open_source(f"data/{DEFAULT}/images/val_000[01]*.png"), pictures)
     print(report(result))
     print(NEXT.format(pictures=pictures, config=config, best=best))
     return 0

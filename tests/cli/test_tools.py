@@ -122,7 +122,7 @@ def test_demo(tmp_path):
     words = ("recipe.epochs=1", "recipe.batch=4", "data.limit=8", "data.size=64", "data.workers=0")
     printed = tool(tmp_path, "demo", ROOT / "configs" / "yolo11n.py", *words)
     pictures = tmp_path / "runs" / "demo" / "yolo11n" / "0" / "pictures"
-    assert len(list(pictures.glob("*.png"))) == 10
+    assert len(list(pictures.glob("*.png"))) == 20
     for word in ("this is: tools/train.py", "AP50", "disc", "star", "What next", str(Path("runs/demo/yolo11n/0/best.ckpt"))):
         assert word in printed, printed
     tool(tmp_path, "demo", ROOT / "configs" / "yolo11n.py", f"data.root={tmp_path}", status=2)
