@@ -68,7 +68,7 @@ class Predictor:
                 raise UserError(f"{name} is at least 1, not {value}")
         self.names = tuple(names)
         self.device = _device(device)
-        self.detector = detector.eval().to(self.device)
+        self.detector = detector.eval().to(self.device).to(memory_format=torch.channels_last)
         self.shape, self.resize = shape, resize
         self.confidence, self.iou, self.limit = confidence, iou, limit
         self.batch = batch

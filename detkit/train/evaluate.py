@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from lightning.pytorch import Trainer
 
 from detkit.data.layout import open_val
@@ -56,6 +57,7 @@ def evaluate(
     val, notes = open_val(experiment.data, names)
     for note in notes:
         tell(note)
+    detector.to(memory_format=torch.channels_last)
     module = DetectorModule(detector, experiment, names)
     with quiet():
         trainer = _trainer(experiment, progress)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from detkit.data.extra import check_transforms
@@ -76,6 +77,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     else:
         check_classes(checkpoint, splits.names)
         detector = experiment.model.build(len(splits.names))
+    detector.to(memory_format=torch.channels_last)  # a fifth quicker on a CPU; also what GPUs' tensor cores read
     run = resume or _new_run(Path(experiment.output).expanduser() / name)
     history = History(run / METRICS)
     with quiet():
