@@ -224,10 +224,17 @@ def test_yolov8n_learns_sixteen_photographs_by_heart(shared_data, tmp_path):
     experiment = Experiment(
         model=yolov8("n"),
         data=Data(
-            root=str(shared_data / "coco128"), size=512, limit=16, train_annotations=annotations, val_annotations=annotations
+            root=str(shared_data / "coco128"), size=640, limit=16, train_annotations=annotations, val_annotations=annotations
         ),
         recipe=Recipe(
-            epochs=100, batch=4, nominal_batch=None, optimizer=AdamW(lr=1e-3), warmup_epochs=5, eval_every=20, augment=still
+            epochs=100,
+            batch=4,
+            nominal_batch=None,
+            optimizer=AdamW(lr=1e-3),
+            warmup_epochs=0,
+            warmup_steps=20,
+            eval_every=20,
+            augment=still,
         ),
         output=str(tmp_path),
     )
