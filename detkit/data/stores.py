@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -111,6 +112,8 @@ def disk_store(annotations: Annotations, plan: CachePlan) -> Store:
 
 def _write(annotations: Annotations, plan: CachePlan, folder: Path) -> None:
     """Write a cache aside, and rename it when it is whole."""
+    if shutil.disk_usage(folder.parent).free < plan.size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     aside = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
     try:
         with (aside / "pixels").open("wb") as file:

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -145,6 +146,13 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(root, monkeypatch):
     with pytest.raises(UserError, match=r"data.cache=disk: .* cannot be written to .*: No space left on device; make room"):
         next(iter(loader(root, "disk")))
     assert [path.name for path in (root / "images" / FOLDER).iterdir()] == ["lock"]
+
+
+def test_a_disk_without_room_is_not_begun_with(root, monkeypatch):
+    monkeypatch.setattr(stores.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6, 100))
+    monkeypatch.setattr(cache_plan, "load_annotated", lambda *_: pytest.fail("decoded for nothing"))
+    with pytest.raises(UserError, match="No space left on device"):
+        next(iter(loader(root, "disk")))
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(root):
