@@ -29,6 +29,7 @@ class Annotations:
         crowds: (N,) bool; crowds are evaluated (as regions to ignore), never trained on.
         areas: (N,) float64.
         annotation_ids: (N,) int64, the file's ids.
+        upright: boxes are of the pictures as they are shown, turned as their orientation tags say, else as they are stored.
     """
 
     names: tuple[str, ...]
@@ -42,6 +43,7 @@ class Annotations:
     crowds: np.ndarray
     areas: np.ndarray
     annotation_ids: np.ndarray
+    upright: bool = False
 
     def __len__(self) -> int:
         return len(self.image_ids)

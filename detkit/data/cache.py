@@ -66,7 +66,8 @@ class Images:
         if key in self._recent:
             self._recent.move_to_end(key)
             return self._recent[key]
-        image = load_annotated(self._annotations.paths[index], self._annotations.size(index), reduction)
+        annotations = self._annotations
+        image = load_annotated(annotations.paths[index], annotations.size(index), reduction, annotations.upright)
         self._recent[key] = image
         self._bytes += image.nbytes
         while self._bytes > RECENT_BYTES and len(self._recent) > 1:

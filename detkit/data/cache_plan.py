@@ -72,11 +72,12 @@ class CachePlan:
     def decode(self, annotations: Annotations, number: int) -> np.ndarray:
         """Return what belongs into an entry."""
         index = int(self.index[number])
-        return load_annotated(annotations.paths[index], annotations.size(index), 2 ** int(self.exponent[number]))
+        reduction = 2 ** int(self.exponent[number])
+        return load_annotated(annotations.paths[index], annotations.size(index), reduction, annotations.upright)
 
     def fingerprint(self, annotations: Annotations) -> str:
         """Return a name that changes when an image file (path, size, time) or a kept reduction does."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"upright" if annotations.upright else b"")
         for path in annotations.paths:
             about = os.stat(path)  # noqa: PTH116 (a hundred thousand paths)
             digest.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from detkit.data.annotations import Annotations
@@ -38,7 +38,8 @@ class Copier:
             annotations: the split.
             folder: where to.
             shown: what is written beside will be taken to be of the picture as its orientation tag turns it. Images annotated
-                as they are stored are then written anew, without that tag.
+                as they are stored are then written anew, without that tag. Else those annotated as they are shown are written
+                anew, turned.
         """
         folder.mkdir(parents=True, exist_ok=True)
         paths: Sequence[str] = annotations.paths
@@ -47,7 +48,7 @@ class Copier:
             target = self._target(folder, source)
             if self._sources.get(_key(target)) != source:
                 self._sources[_key(target)] = source
-                self._place(source, target, annotations.size(index) if shown else None)
+                self._place(source, target, annotations.size(index), (annotations.upright, shown))
             names.append(target.name)
         return names
 
@@ -66,13 +67,18 @@ class Copier:
             self.tally.add("images renamed, as their names clash", f"{source} to {target.name}")
         return target
 
-    def _place(self, source: str, target: Path, shown: tuple[int, int] | None) -> None:
-        if shown is not None:
+    def _place(self, source: str, target: Path, size: tuple[int, int], upright: tuple[bool, bool]) -> None:
+        """Copy an image whose boxes are of the ``upright`` picture or the stored one, before and after."""
+        if upright == (False, True):
             height, width, orientation = image_size(source)
-            if orientation != 1 and (height, width) == shown:
+            if orientation != 1 and (height, width) == size:
                 self.tally.add("images written anew without orientation tag, as their boxes ignore it", source)
                 _write_stored(source, target)
                 return
+        if upright == (True, False) and image_size(source)[2] != 1:
+            self.tally.add("images written anew, turned as their orientation tag says", source)
+            _write_upright(source, target)
+            return
         if not self._link:
             shutil.copyfile(source, target)
             return
@@ -91,3 +97,10 @@ def _write_stored(source: str, target: Path) -> None:
     with Image.open(source) as image:
         quality = {"quality": "keep"} if image.format == "JPEG" else {}
         image.save(target, image.format, exif=b"", **quality)
+
+
+def _write_upright(source: str, target: Path) -> None:
+    """Write an image turned upright, without its tags."""
+    with Image.open(source) as image:
+        options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(image.format or "", {})
+        ImageOps.exif_transpose(image).save(target, image.format, exif=b"", **options)

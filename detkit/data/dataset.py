@@ -37,7 +37,8 @@ class EvalDataset:
 
     def __getitem__(self, index: int) -> Sample:
         index %= len(self.annotations)
-        image = load_annotated(self.annotations.paths[index], self.annotations.size(index))
+        annotations = self.annotations
+        image = load_annotated(annotations.paths[index], annotations.size(index), 1, annotations.upright)
         return fit(self.annotations.sample(index, image), self.data.shape, self.data.resize)
 
 

@@ -36,12 +36,15 @@ def images_below(folder: Path) -> list[Path]:
 def image_size(path: str) -> tuple[int, int, int]:
     """Return an image's stored height and width, and its orientation tag (1: as stored), from its header alone.
 
+    A TIFF file's size is the turned one, with the tag 1, as all decoders turn it.
+
     Raises:
         UserError: it cannot be read.
     """
     try:
         with Image.open(path) as header:
-            return header.height, header.width, header.getexif().get(ORIENTATION, 1)
+            turned = header.format == "TIFF"
+            return header.height, header.width, 1 if turned else header.getexif().get(ORIENTATION, 1)
     except (OSError, Image.DecompressionBombError) as error:
         raise UserError(f"the image {path} cannot be read ({error}); replace it, or remove it from the data") from None
 

@@ -1,8 +1,9 @@
 """Image files to arrays, always (H, W, 3) uint8 RGB.
 
-Orientation tags (EXIF) are ignored in data sets: COCO's boxes are in stored pixels, and so read its own tools. Only where
-the stored picture has another size than the annotation, and the turned one has it, was the annotation made on the turned
-picture, and it is turned. Pictures to predict on are turned upright.
+Orientation tags (EXIF) are ignored in data sets of COCO's and VOC's format: COCO's boxes are in stored pixels, and so read its
+own tools. Only where the stored picture has another size than the annotation, and the turned one has it, was the annotation
+made on the turned picture, and it is turned. Pictures of data sets in YOLO's format, and pictures to predict on, are turned
+upright.
 """
 
 from __future__ import annotations
@@ -38,20 +39,21 @@ def reduction_for(scale: float) -> int:
     return max(r for r in REDUCED if r == 1 or r * scale <= 1)
 
 
-def load_annotated(path: str, size: tuple[int, int], reduction: int = 1) -> np.ndarray:
+def load_annotated(path: str, size: tuple[int, int], reduction: int = 1, upright: bool = False) -> np.ndarray:
     """Return an image of a data set as (H, W, 3) uint8 RGB, in the orientation that its annotation saw.
 
     Args:
         path: image file.
         size: annotated (height, width).
         reduction: decode at 1/2, 1/4 or 1/8 of the size, which decoders round up or down.
+        upright: the annotation is of the picture turned as its orientation tag says.
 
     Raises:
         UserError: it cannot be read, or has another size than annotated.
     """
     data, flag = _read(path), REDUCED[reduction]
-    image = _decode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION, path)
-    if not _fits(image, size, reduction):
+    image = _decode(data, flag | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION), path)
+    if not upright and not _fits(image, size, reduction):
         image = _decode(data, flag, path)
     if not _fits(image, size, reduction):
         height, width = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, path).shape[:2]

@@ -34,6 +34,7 @@ def pack(raw: RawSplit, names: tuple[str, ...]) -> tuple[Annotations, list[str]]
         paths=Texts(raw.paths),
         image_ids=np.array([image["id"] for image in raw.images], np.int64),
         sizes=sizes,
+        upright=raw.upright,
         **boxes,
     )
     return packed, [*raw.notes, *notes]
@@ -47,7 +48,7 @@ def _size(image: dict[str, Any], path: str) -> tuple[int, int]:
     return image_size(path)[:2]
 
 
-def _pack_boxes(raw: RawSplit, sizes: np.ndarray, label_of: Mapping[int, int]) -> tuple[dict[str, np.ndarray], list[str]]:
+def _pack_boxes(raw: RawSplit, sizes: np.ndarray, label_of: Mapping[int, int]) -> tuple[dict[str, Any], list[str]]:
     """Return the per-box arrays of `Annotations` in order of images, and the notes."""
     row_of = {image["id"]: row for row, image in enumerate(raw.images)}
     entries = raw.annotations

@@ -76,7 +76,7 @@ class YoloReader:
         tally = Tally()
         labelled = 0
         for number, path in enumerate(tqdm(paths, f"reading {split} labels", unit="image", delay=2, disable=None), 1):
-            height, width = _shown_size(path, tally)
+            height, width = _shown_size(path)
             images.append({"id": number, "height": height, "width": width})
             file = self._label_file(path, split)
             rows = _rows(file)
@@ -99,7 +99,8 @@ class YoloReader:
                 f"none of the {len(paths)} images of {where} has a label file: {paths[0]} should have "
                 f"{self._label_file(paths[0], split)}; or write data.{split}_annotations=FOLDER (relative to the root)"
             )
-        return RawSplit(where, images, list(map(str, paths)), annotations, self._names, places, tally.notes(where))
+        notes = tally.notes(where)
+        return RawSplit(where, images, list(map(str, paths)), annotations, self._names, places, notes, upright=True)
 
     def _parse(self, words: list[str]) -> Row | str:
         """Return a row, or what is wrong with it."""
@@ -200,14 +201,10 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]] | None:
     return ((number, words) for number, line in enumerate(text.splitlines(), 1) if (words := line.split()))
 
 
-def _shown_size(path: Path, tally: Tally) -> tuple[int, int]:
+def _shown_size(path: Path) -> tuple[int, int]:
     """Return (height, width) as a picture is shown."""
     height, width, orientation = image_size(str(path))
-    if orientation in TURNED and height != width:
-        return width, height
-    if orientation != 1:
-        tally.add("images that keep their size when turned as their orientation tag says, read as stored", str(path))
-    return height, width
+    return (width, height) if orientation in TURNED else (height, width)
 
 
 def _listed(line: str, source: Path, root: Path) -> Path:

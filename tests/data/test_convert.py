@@ -29,7 +29,7 @@ def samples(root, **fields):
     for split, part in (("train", splits.train), ("val", splits.val)):
         found[split] = []
         for index in range(len(part)):
-            sample = part.sample(index, load_annotated(part.paths[index], part.size(index)))
+            sample = part.sample(index, load_annotated(part.paths[index], part.size(index), 1, part.upright))
             names = [splits.names[label] for label in sample.labels]
             found[split].append((Path(part.paths[index]).name, sample.image, sample.boxes, names, sample.size))
     return found, splits.names
@@ -164,6 +164,25 @@ def test_boxes_of_stored_pixels_stay_so_in_yolo(tmp_path, suffix, orientation):
     before = load_annotated(str(root / f"images/a.{suffix}"), (40, 60))
     assert abs(image.astype(int) - before).max() <= 3
     assert not Image.open(next((tmp_path / "out/images/train").iterdir())).getexif()
+
+
+@pytest.mark.parametrize("to", ["coco", "voc", "yolo"])
+@pytest.mark.parametrize(("suffix", "orientation"), [("jpg", 6), ("jpg", 3), ("png", 2), ("webp", 8)])
+def test_boxes_of_shown_pictures_stay_on_their_pixels(tmp_path, to, suffix, orientation):
+    root, exif = tmp_path / "source", Image.Exif()
+    exif[0x0112] = orientation
+    (root / "images/train").mkdir(parents=True)
+    stored = np.zeros((40, 40, 3), np.uint8)
+    stored[:20, :20] = 200
+    Image.fromarray(stored).save(root / f"images/train/a.{suffix}", exif=exif)
+    corner = {2: "0.75 0.25", 3: "0.75 0.75", 6: "0.75 0.25", 8: "0.25 0.75"}[orientation]
+    texts(root, {"labels/train/a.txt": f"0 {corner} 0.5 0.5\n", "data.yaml": "names: [cat]\nval: images/train"})
+    done = convert(Data(root=str(root)), tmp_path / "out", to)
+    assert [note for note in done.notes if "turned as their orientation tag says" in note or to == "yolo"] == done.notes
+    for folder in (root, tmp_path / "out"):
+        (_, image, [(left, top, right, bottom)], _, _) = samples(folder)[0]["train"][0]
+        seen = image[..., 0] > 100
+        assert seen[int(top) : int(bottom), int(left) : int(right)].all() and seen.sum() == 400
 
 
 def test_links(source, tmp_path):

@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from detkit.data.cache import Images
 from detkit.data.data_yaml import read_data_yaml
+from detkit.data.dataset import EvalDataset
 from detkit.data.layout import open_data, open_val
 from detkit.data.spec import Data
 from detkit.errors import UserError
@@ -257,7 +259,41 @@ def test_labels_are_of_the_picture_as_it_is_shown(small, tmp_path, orientation, 
     Image.fromarray(np.zeros((20, 60, 3), np.uint8)).save(tmp_path / "images/train/a.jpg", exif=exif)
     splits = open_data(data)
     assert splits.train.size(0) == size
-    assert len(splits.notes) == (orientation == 3)
+    assert splits.notes == [] and splits.train.upright
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (20, 60)), (3, (20, 60)), (6, (60, 20)), (8, (60, 20))])
+def test_tiff_files_are_turned_once(small, tmp_path, orientation, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = small()
+    (tmp_path / "images/train/a.png").unlink()
+    Image.fromarray(np.zeros((20, 60, 3), np.uint8)).save(tmp_path / "images/train/a.tif", exif=exif)
+    sample = EvalDataset(open_data(data).train, data)[0]
+    assert sample.size == size
+
+
+@pytest.mark.parametrize("side", [20, 60])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("cache", [None, "disk"])
+def test_pixels_are_turned_like_the_boxes(small, tmp_path, orientation, side, cache):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = small(train="0 0.25 0.25 0.5 0.5\n", size=64, cache=cache)
+    stored = np.zeros((60, side, 3), np.uint8)
+    stored[30 * (orientation in (3, 4, 7, 8)) :, :][:30, side // 2 * (orientation in (2, 3, 6, 7)) :][:, : side // 2] = 200
+    if orientation in (6, 8):  # what is shown top left is stored bottom left and top right
+        stored = np.ascontiguousarray(stored[::-1, ::-1])
+    (tmp_path / "images/train/a.png").unlink()
+    Image.fromarray(stored).save(tmp_path / "images/train/a.png", exif=exif)
+    annotations = open_data(data).train
+    plain = EvalDataset(annotations, data)[0]
+    images = Images(annotations, data, (1, 1))
+    images.fill()
+    kept = annotations.sample(0, images.get(0, 1))
+    for sample in (plain, kept):
+        left, top, right, bottom = sample.boxes[0].round().astype(int)
+        assert (sample.image[top + 2 : bottom - 2, left + 2 : right - 2] > 150).all()
 
 
 shares = st.floats(-3, 3) | st.sampled_from([math.nan, math.inf, -math.inf])
