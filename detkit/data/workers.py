@@ -143,9 +143,13 @@ def _collate_guarded(items: Sequence[Sample | UserError]) -> Batch | UserError:
 
 
 def _start_worker(number: int) -> None:
-    """Prepare a worker process: one thread, and Ctrl-C left to the main process, which ends its workers itself."""
+    """Prepare a worker process: one thread, and signals left to the main process, which ends its workers itself.
+
+    Ctrl-C, ``timeout`` and Slurm signal the whole group. Workers whose main process was killed end by themselves.
+    """
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _cores() -> int:

@@ -106,9 +106,10 @@ def start(rectangles, tmp_path):
         process.wait()
 
 
-def test_ctrl_c_reaches_workers_too_and_the_run_still_stops_well(start):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_workers_too_and_the_run_still_stops_well(start, number):
     process = start()
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=60)
     assert output.splitlines()[-1] == "interrupted True"
     assert process.returncode == 0
@@ -120,3 +121,17 @@ def test_a_second_ctrl_c_kills(start):
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=20) == -signal.SIGINT
+
+
+def test_workers_end_when_their_run_is_killed(start):
+    process = start("asleep")
+    process.kill()
+    process.wait(timeout=20)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.2)
+    pytest.fail("a process of the group is still there")
