@@ -59,14 +59,14 @@ def predict_sources(predictor: Predictor, source: Source, output: Path, save: Se
     Args:
         predictor: images to objects.
         source: as `detkit.deploy.sources.open_source` returns.
-        output: folder; made where there is none.
+        output: folder; made where there is none. Files in it that no earlier prediction wrote are never replaced.
         save: any of pictures (a video where the source is one), json, csv, txt.
 
     Raises:
-        UserError: the pictures would replace the images, the output cannot be written, or no image can be read.
+        UserError: a file of the user's would be replaced, the output cannot be written, or no image can be read.
     """
-    if source.root is not None and output.resolve() == source.root.resolve():
-        raise UserError(f"the pictures would replace the images in {output}; give another folder for them")
+    if "pictures" in save and source.root is not None and output.resolve() == source.root.resolve():
+        raise UserError(f"the pictures would be mixed with the images that they show, in {output}; give another --output")
     writers = open_writers(save, source, output)
     images = objects = 0
     interrupted = False

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TextIO
 
 import cv2
 
+from detkit.deploy.folder import OutputFolder
 from detkit.deploy.found import Found
 from detkit.deploy.sources import Frame, Source
 from detkit.drawing import save_picture
@@ -50,16 +51,17 @@ def open_writers(kinds: Sequence[str], source: Source, output: Path) -> list[Wri
     Raises:
         UserError: a kind that does not exist.
     """
+    folder = OutputFolder(output)
     writers: list[Writer] = []
     for kind in dict.fromkeys(kinds):
         if kind == "pictures":
-            writers.append(PictureWriter(output) if source.fps is None else VideoWriter(output, source.fps))
+            writers.append(PictureWriter(folder) if source.fps is None else VideoWriter(folder, source.fps))
         elif kind == "json":
-            writers.append(JSONWriter(output / "predictions.json"))
+            writers.append(JSONWriter(folder, "predictions.json"))
         elif kind == "csv":
-            writers.append(CSVWriter(output / "predictions.csv"))
+            writers.append(CSVWriter(folder, "predictions.csv"))
         elif kind == "txt":
-            writers.append(TextWriter(output / "labels"))
+            writers.append(TextWriter(folder, "labels"))
         else:
             raise UserError(f"predictions cannot be saved as '{kind}'{suggestion(kind, KINDS)}")
     return writers
@@ -70,14 +72,16 @@ class PictureWriter:
 
     label = "pictures"
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder
+    def __init__(self, folder: OutputFolder) -> None:
+        self.path = folder.path
+        self._folder = folder
 
     def write(self, frame: Frame, found: Found) -> None:
         """Draw the objects."""
         path = self.path / frame.name
         kept = path.suffix.lower() in PICTURES
-        save_picture(path if kept else path.with_name(path.name + ".jpg"), found.draw(frame.image))
+        place = self._folder.claim(path if kept else path.with_name(path.name + ".jpg"))
+        save_picture(place, found.draw(frame.image))
 
     def close(self) -> None:
         """Pictures are whole already."""
@@ -88,8 +92,8 @@ class VideoWriter:
 
     label = "video"
 
-    def __init__(self, folder: Path, fps: float) -> None:
-        self.path = folder
+    def __init__(self, folder: OutputFolder, fps: float) -> None:
+        self.path = folder.path
         self._folder, self._fps = folder, fps
         self._size = (0, 0)
         self._video: cv2.VideoWriter | None = None
@@ -113,8 +117,7 @@ class VideoWriter:
             self._video.release()
 
     def _open(self, frame: Frame) -> cv2.VideoWriter:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self.path = (self._folder / frame.name).with_suffix(".mp4")
+        self.path = self._folder.claim((self._folder.path / frame.name).with_suffix(".mp4"))
         self._size = (frame.image.shape[1], frame.image.shape[0])
         video = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
         if not video.isOpened():
@@ -127,16 +130,17 @@ class _FileWriter:
 
     label = "results"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: OutputFolder, name: str) -> None:
+        self.path = folder.path / name
+        self._folder = folder
         self._file: TextIO | None = None
 
     def _opened(self) -> tuple[TextIO, bool]:
         """Return the file, and whether this is the first time."""
         if self._file is not None:
             return self._file, False
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("w", encoding="utf-8", newline="")
+        path = self._folder.claim(self.path)
+        self._file = path.open("w", encoding="utf-8", newline="")
         return self._file, True
 
     def close(self) -> None:
@@ -187,18 +191,17 @@ class TextWriter:
 
     label = "labels"
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder
+    def __init__(self, folder: OutputFolder, name: str) -> None:
+        self.path = folder.path / name
+        self._folder = folder
         self._taken: set[Path] = set()
 
     def write(self, frame: Frame, found: Found) -> None:
         """Write the file of a frame."""
         if not self._taken:
-            self.path.mkdir(parents=True, exist_ok=True)
             names = "".join(f"{name}\n" for name in found.names)
-            (self.path / "classes.txt").write_text(names, encoding="utf-8")
-        path = self._place(frame)
-        path.parent.mkdir(parents=True, exist_ok=True)
+            self._folder.claim(self.path / "classes.txt").write_text(names, encoding="utf-8")
+        path = self._folder.claim(self._place(frame))
         height, width = frame.image.shape[:2]
         lines = []
         for item in found.to_dicts():

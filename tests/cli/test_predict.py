@@ -49,9 +49,25 @@ def test_pictures_and_json_by_default(capsys, checkpoint, photos):
     printed = told(capsys, checkpoint, "photos", *EVERYTHING).splitlines()
     assert printed == ["15 objects in 3 images", "pictures  runs/predict", "results   runs/predict/predictions.json"]
     assert sorted(path.name for path in (photos.parent / "runs" / "predict").iterdir()) == [
+        ".predictions",
         *[f"{number}.png" for number in range(3)],
         "predictions.json",
     ]
+
+
+def test_predicting_again_replaces_predictions_and_no_other_file(capsys, checkpoint, photos):
+    for _ in range(2):
+        told(capsys, checkpoint, "photos", *EVERYTHING, "--save", "pictures", "json", "csv", "txt")
+    labels = photos / "labels"
+    labels.mkdir()
+    (labels / "1.txt").write_text("my own")
+    text = told(capsys, checkpoint, "photos", *EVERYTHING, "--save", "txt", "--output", "photos", status=2)
+    assert text == (
+        "error: photos/labels/1.txt exists, and is not from an earlier prediction; give another folder with --output"
+    )
+    assert (labels / "1.txt").read_text() == "my own"
+    told(capsys, checkpoint, "photos", *EVERYTHING, "--save", "json", "--output", "photos")
+    assert len(json.loads((photos / "predictions.json").read_text())) == 3
 
 
 @pytest.mark.parametrize("sources", [["photos/0.png", "photos/2.png"], ["photos/[02].png"]])
@@ -60,7 +76,7 @@ def test_files_that_the_shell_listed_and_patterns(capsys, checkpoint, photos, so
     with (photos.parent / "out" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10 and {row["file"] for row in rows} == {"0.png", "2.png"} and {row["name"] for row in rows} == {"blue"}
-    assert sorted(path.name for path in (photos.parent / "out").iterdir()) == ["labels", "predictions.csv"]
+    assert sorted(path.name for path in (photos.parent / "out").iterdir()) == [".predictions", "labels", "predictions.csv"]
 
 
 def test_a_video(capsys, checkpoint, photos):
@@ -129,7 +145,7 @@ def test_ctrl_c_keeps_what_was_done(capsys, checkpoint, photos, monkeypatch):
         (["photos", "--tiles", "5"], "write 640"),
         (["photos", "--confidence", "50"], "confidence is between 0 and 1"),
         (["photos", "--device", "gpu"], "device 'gpu' cannot be used here"),
-        (["photos", "--output", "photos"], "would replace the images"),
+        (["photos", "--output", "photos"], "would be mixed with the images that they show"),
     ],
 )
 def test_what_cannot_be_met_is_a_sentence(capsys, checkpoint, photos, words, message):

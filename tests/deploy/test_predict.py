@@ -166,8 +166,11 @@ def test_sources_that_are_not_there(tmp_path):
 def test_the_images_are_never_replaced(folder):
     before = (folder / "0.png").read_bytes()
     for source in (folder, folder / "0.png"):
-        with pytest.raises(UserError, match="would replace the images"):
+        with pytest.raises(UserError, match="would be mixed with the images"):
             predict_sources(predictor(), ImageSource(source), folder / "deep" / "..")
+    Image.fromarray(picture(100, 200)).save(folder / "deep" / "0.png")
+    with pytest.raises(UserError, match=r"0\.png exists, and is not from an earlier prediction; give another folder"):
+        predict_sources(predictor(), ImageSource(folder / "deep"), folder)
     assert (folder / "0.png").read_bytes() == before
 
 

@@ -81,7 +81,7 @@ def test_a_folder_in_every_format(folder, tmp_path):
 
 def test_only_what_is_asked_for_is_written(folder, tmp_path):
     predict_sources(predictor(), open_source(folder), tmp_path / "out", ["csv", "csv"])
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["predictions.csv"]
     with pytest.raises(UserError, match="cannot be saved as 'jsno'; did you mean 'json'"):
         predict_sources(predictor(), open_source(folder), tmp_path / "out", ["jsno"])
 
@@ -97,7 +97,7 @@ def test_a_table_of_nothing_has_its_header(folder, tmp_path):
 @pytest.mark.parametrize("size", [(128, 96), (101, 75)])
 def test_a_video_becomes_a_video_and_records(tmp_path, size):
     path = write_video(tmp_path / "clip.mp4", size=size)
-    with pytest.raises(UserError, match="would replace"):
+    with pytest.raises(UserError, match="would be mixed"):
         predict_sources(predictor(), open_source(path), tmp_path)
     out = tmp_path / "out"
     summary = predict_sources(predictor(batch=3), open_source(path), out, ALL)
