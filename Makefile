@@ -1,8 +1,9 @@
 # make demo: watch a detector learn. make test: lint, types and tests. make slow: the proofs that take minutes.
-# Each sets up the virtual environment that it needs.
+# Each sets up the virtual environment that it needs. make demo DEMO='recipe.epochs=30' changes the demo.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+DEMO ?=
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .PHONY: test demo lint types fast slow setup clean
@@ -18,7 +19,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 demo: setup
-	$(BIN)/python tools/demo.py
+	$(BIN)/python tools/demo.py $(DEMO)
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
 """Training recipes: how long, how fast, with what augmentation.
 
-`yolo_recipe` is the one that YOLOv8 and YOLO11 were published with (``shared/facts`` 7.4: observed through callbacks).
+`yolo_recipe` is the one that YOLOv8 and YOLO11 were published with (observed while it trained).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +42,9 @@ class Spec(BaseModel):
     home: ClassVar[str] = ""
     """Package (or module) that holds the family's own parts; imported when a name is looked up."""
 
+    refused: ClassVar[bool] = False
+    """A class whose name was taken; it is no part."""
+
     if not TYPE_CHECKING:  # a type checker sees the fields as keyword arguments
 
         def __init__(self, /, **fields: Any) -> None:
@@ -55,6 +59,7 @@ class Spec(BaseModel):
             raise TypeError(f"{cls.__name__}: 'type' is a reserved field name; it stores the name of the class")
         for other in cls.family()._descendants():
             if other.__name__ == cls.__name__ and other.__module__ != cls.__module__:
+                cls.refused = True  # Python keeps the class among its parent's until it is collected
                 raise TypeError(
                     f"{cls.__module__} defines {noun(cls.family())} '{cls.__name__}', but {other.__module__} already does; "
                     "rename one of them"
@@ -70,7 +75,8 @@ class Spec(BaseModel):
     def _descendants(cls) -> Iterator[type[Spec]]:
         yield cls
         for child in cls.__subclasses__():
-            yield from child._descendants()
+            if not child.refused:
+                yield from child._descendants()
 
     @classmethod
     def parts(cls) -> dict[str, type[Spec]]:
@@ -92,16 +98,16 @@ class Spec(BaseModel):
         Raises:
             SpecError: there is none; suggests the closest name, and ``--import`` for the given user ``modules``.
         """
+        found = cls._find(name)
+        if found is None:
+            raise unknown_part([cls], name, where, modules)
+        return found
+
+    @classmethod
+    def _find(cls: type[S], name: str) -> type[S] | None:
         loaded = [part for part in cls._descendants() if part.__name__ == name and not inspect.isabstract(part)]
-        if loaded:
-            return typing.cast(type[S], loaded[-1])  # the newest definition of a class redefined in its own module
-        parts = cls.parts()
-        if name not in parts:
-            hint = suggestion(name, parts)
-            user = sorted(modules)
-            needs = f"; it may come from your own code: add --import {' --import '.join(user)}" if user else ""
-            raise SpecError(where, f"no {noun(cls.family())} '{name}'{hint}{needs}")
-        return typing.cast(type[S], parts[name])
+        found = loaded[-1] if loaded else cls.parts().get(name)  # the newest of a class redefined in its own module
+        return typing.cast("type[S] | None", found)
 
 
 # --- plain data ------------------------------------------------------------------------------------------------------
@@ -139,7 +145,7 @@ def from_dict(family: type[S], tree: Any, where: str = "", modules: Iterable[str
 
 
 def user_modules(spec: Spec) -> list[str]:
-    """Return the names of the modules outside detkit that define parts of ``spec``."""
+    """Return the modules outside detkit that define parts of ``spec``, as ``--import`` takes them: names, or files."""
     found = {type(spec).__module__}
     stack: list[Any] = [getattr(spec, name) for name in type(spec).model_fields]
     while stack:
@@ -151,7 +157,8 @@ def user_modules(spec: Spec) -> list[str]:
             stack.extend(value.values())
         elif isinstance(value, list | tuple):
             stack.extend(value)
-    return sorted(module for module in found if module.split(".")[0] != "detkit")
+    user = [module for module in found if module.split(".")[0] != "detkit"]
+    return sorted(getattr(sys.modules.get(module), "__detkit_file__", module) for module in user)
 
 
 def _parse(annotation: Any, value: Any, where: str, modules: tuple[str, ...]) -> Any:
@@ -187,12 +194,20 @@ def resolve(specs: list[type[Spec]], name: str | None, where: str, modules: Iter
         if len(concrete) == 1:
             return concrete[0]
         raise SpecError(where, f"which {' or '.join(noun(cls.family()) for cls in specs)}? Give its 'type'")
-    for cls in specs[:-1]:
-        try:
-            return cls.find(name, where)
-        except SpecError:
-            continue  # the last family's error names the part
-    return specs[-1].find(name, where, modules)
+    for cls in specs:
+        found = cls._find(name)
+        if found is not None:
+            return found
+    raise unknown_part(specs, name, where, modules)
+
+
+def unknown_part(families: list[type[Spec]], name: str, where: str, modules: Iterable[str] = ()) -> SpecError:
+    """Return the error for a part that none of ``families`` has."""
+    kinds = " or ".join(noun(cls.family()) for cls in families)
+    hint = suggestion(name, dict.fromkeys(part for cls in families for part in cls.parts()))
+    user = sorted(modules)
+    needs = f"; it may come from your own code: add --import {' --import '.join(user)}" if user else ""
+    return SpecError(where, f"no {kinds} '{name}'{hint}{needs}")
 
 
 # --- annotations -----------------------------------------------------------------------------------------------------

@@ -65,14 +65,20 @@ def checkout(tmp_path_factory):
     write_rectangles(here / "mydata")
     shutil.copytree(here / "mydata" / "val2017", here / "photographs")
     shutil.copy(here / "photographs" / "1.png", here / "photographs" / "1.jpg")
+    (here / "venv").mkdir()
+    (here / "venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (here / "venv" / "installed").touch()  # as `make setup` leaves it
     (here / "my_se.py").write_text(blocks("README.md", "python")[1], encoding="utf-8")
     return here
 
 
 def execute(here, command):
     words = shlex.split(command)
-    if words[0] == "make":
-        words = ["make", "--dry-run", *words[1:]]  # their recipes are what CI runs
+    if words == ["make", "test"]:
+        words = ["make", "--dry-run", "test"]  # it is what runs this test
+    elif words == ["make", "demo"]:
+        small = ["recipe.epochs=1", "recipe.batch=4", "data.limit=8", "data.size=64", "data.workers=0"]
+        words = [*words, f"VENV={here / 'venv'}", f"DEMO={' '.join(small)}"]
     else:
         tool = Path(words[0]).name
         added = [word for word in SMALL.get(tool, []) if "--resume" not in words or "epochs" not in word]

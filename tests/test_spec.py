@@ -116,6 +116,16 @@ def test_the_error_says_which_user_module_is_missing():
     assert user_modules(room()) == [__name__]
 
 
+class Plaster(Spec):
+    paint: PaintSpec | Room
+
+
+def test_a_typo_where_several_families_fit_finds_the_nearest_of_all():
+    with pytest.raises(SpecError, match=r"^paint: no paint or room 'Mat'; did you mean 'Matt'\?$"):
+        from_dict(Plaster, {"paint": {"type": "Mat"}})
+    assert from_dict(Plaster, {"paint": {"type": "Gloss"}}) == Plaster(paint=Gloss())
+
+
 def test_type_is_reserved():
     with pytest.raises(TypeError, match="reserved"):
         type("Bad", (PaintSpec,), {"__annotations__": {"type": int}, "__module__": __name__, "type": 3})

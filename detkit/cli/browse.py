@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from detkit.cli.config import import_modules, load_config
+from detkit.cli.config import configured, import_modules
 from detkit.cli.run import run
 from detkit.experiment import Experiment
-from detkit.overrides import override
 
 PAIRS = 3
 """In a row of the sheet."""
@@ -26,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage="%(prog)s CONFIG [path=value ...] [--count N] [--output DIR]",
         description="Pairs of training images with their boxes: as they are, and as the network gets them.",
     )
-    parser.add_argument("config", metavar="CONFIG", help="configs/yolo11n.py, or a run's config.json")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="configs/yolo11n.py, or a run's config.json")
     parser.add_argument("overrides", nargs="*", metavar="path=value", help="data.root=~/mydata recipe.augment.mixup=1 ...")
     parser.add_argument("--count", type=_count, default=12, metavar="N", help="images shown (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the sheet (default: runs/browse)")
@@ -63,12 +62,12 @@ def contact_sheet(experiment: Experiment, count: int) -> np.ndarray:
 
 def _browse(arguments: argparse.Namespace) -> int:
     import_modules(arguments.modules)
-    experiment = override(load_config(arguments.config), arguments.overrides)
+    experiment, name = configured(arguments.config, arguments.overrides)
     page = contact_sheet(experiment, arguments.count)
     from detkit.drawing import save_picture
 
     folder = (arguments.output or Path(experiment.output) / "browse").expanduser()
-    path = folder / f"{Path(arguments.config).stem}.png"
+    path = folder / f"{name}.png"
     save_picture(path, page)
     print(path)
     return 0

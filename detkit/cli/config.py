@@ -14,6 +14,7 @@ from types import ModuleType
 
 from detkit.errors import UserError
 from detkit.experiment import Experiment
+from detkit.overrides import override
 from detkit.spec import from_dict, suggestion
 
 
@@ -23,11 +24,11 @@ def import_modules(names: Sequence[str]) -> None:
     The current folder is importable, as with ``python -m``.
     """
     if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 (sys.path holds strings)
-        sys.path.insert(0, "")
+        sys.path.append("")  # last: a config of the user's called lightning.py must not hide the library
     for name in names:
         if name.endswith(".py"):
-            file = _existing(Path(name)).resolve()
-            if getattr(sys.modules.get(file.stem), "__file__", None) != str(file):
+            file = _existing(Path(name).expanduser())
+            if getattr(sys.modules.get(_module_name(file)), "__file__", None) != str(file.resolve()):
                 _import_file(file)
             continue
         try:
@@ -57,6 +58,19 @@ def load_config(path: str) -> Experiment:
     return config
 
 
+def configured(config: str | None, overrides: Sequence[str]) -> tuple[Experiment, str]:
+    """Return a config's experiment with its overrides, and what its runs are called.
+
+    Raises:
+        UserError: there is no config, or something in it or in the overrides is wrong.
+    """
+    if config is None or "=" in config:
+        raise UserError("which config? It comes first: CONFIG [path=value ...], as in configs/yolo11n.py recipe.epochs=50")
+    path = Path(config)
+    name = path.resolve().parent.parent.name if path.name == "config.json" else path.stem
+    return override(load_config(config), overrides), name
+
+
 def _existing(file: Path) -> Path:
     if file.is_file():
         return file
@@ -77,21 +91,30 @@ def _stored(file: Path) -> Experiment:
     return from_dict(Experiment, stored["experiment"], modules=stored.get("modules", ()))
 
 
+def _module_name(file: Path) -> str:
+    """Return the name to import a file under: its stem, unless that is another module's."""
+    try:
+        found = importlib.util.find_spec(file.stem)
+    except ValueError:  # a module without a spec, such as __main__
+        return f"config_{file.stem}"
+    same = found is None or (found.origin is not None and Path(found.origin).resolve() == file.resolve())
+    return file.stem if same else f"config_{file.stem}"
+
+
 def _import_file(file: Path) -> ModuleType:
-    """Import ``file`` under its stem; an error in it is told with its line there."""
-    file = file.resolve()
-    taken = file.stem in sys.modules and getattr(sys.modules[file.stem], "__file__", None) != str(file)
-    name = f"config_{file.stem}" if taken else file.stem
-    spec = importlib.util.spec_from_file_location(name, file)
+    """Import ``file``; an error in it is told with its line there."""
+    name, path = _module_name(file), str(file.resolve())
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    vars(module)["__detkit_file__"] = str(file)  # what --import takes, for runs that need its parts
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1] if frames else None
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         raise UserError(f"{file}{f', line {line}' if line else ''}: {kind}{error}") from error

@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
-from detkit.cli.config import load_config
+from detkit.cli.config import configured
 from detkit.cli.run import INTERRUPTED, run
 from detkit.cli.train import report
 from detkit.data.presets import DEFAULT
 from detkit.errors import UserError
-from detkit.overrides import override
 
-OVERRIDES = ("recipe.epochs=14", "recipe.nominal_batch=16", "recipe.warmup_epochs=1", "recipe.eval_every=2")
+OVERRIDES = ("recipe.epochs=14", "recipe.nominal_batch=16", "recipe.warmup_epochs=1", "recipe.eval_every=2", "output=runs/demo")
 """What makes a short run out of the published recipe: a step for every batch, and little warm-up."""
 CONFIG = "configs/yolo11n.py"
-OUTPUT = "runs/demo"
 NEXT = """pictures  {pictures}
 
 What next:
@@ -45,13 +42,13 @@ def _demo(arguments: argparse.Namespace) -> int:
     from detkit.train.fit import fit
 
     config, *rest = arguments.words if arguments.words and "=" not in arguments.words[0] else [CONFIG, *arguments.words]
-    overrides = [*OVERRIDES, *rest, f"output={OUTPUT}"]
-    experiment = override(load_config(config), overrides)
+    overrides = [*OVERRIDES, *rest]
+    experiment, name = configured(config, overrides)
     if experiment.data.root is not None:
         raise UserError("the demo trains on drawn objects; for data of your own write tools/train.py CONFIG data.root=FOLDER")
     words = " ".join(shlex.quote(word) for word in overrides)
     print(f"this is: tools/train.py {config} {words}\n", flush=True)
-    result = fit(experiment, name=Path(config).stem)
+    result = fit(experiment, name=name)
     if result.interrupted:
         print(report(result))
         return INTERRUPTED

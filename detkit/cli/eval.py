@@ -31,7 +31,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from detkit.train.evaluate import evaluate
 
     import_modules(arguments.modules)
-    done = evaluate(arguments.checkpoint.expanduser(), arguments.overrides, output=arguments.output)
+    done = evaluate(
+        arguments.checkpoint.expanduser(), arguments.overrides, output=arguments.output and arguments.output.expanduser()
+    )
     print(format_table(done.result))
     for name, path in done.paths.items():
         print(f"{name:9} {path}")

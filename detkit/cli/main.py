@@ -10,6 +10,7 @@ from detkit import __version__
 from detkit.spec import suggestion
 
 COMMANDS = {
+    "demo": "watch a detector learn drawn objects in a few minutes",
     "train": "train a config, or resume a run",
     "eval": "COCO's numbers of a checkpoint",
     "predict": "annotated pictures and JSON from a checkpoint",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,15 +65,26 @@ def _predict(arguments: argparse.Namespace) -> int:
     from detkit.deploy.sources import open_source
 
     import_modules(arguments.modules)
+    checkpoint, output = (_home(path) for path in (arguments.checkpoint, arguments.output))
     source = open_source(*arguments.sources)
     options = {name: getattr(arguments, name) for name in OPTIONS}
     size = arguments.size and (arguments.size[0] if len(arguments.size) == 1 else tuple(arguments.size))
-    done = predict_sources(load_predictor(arguments.checkpoint, size=size, **options), source, arguments.output, arguments.save)
+    done = predict_sources(load_predictor(checkpoint, size=size, **options), source, output, arguments.save)
     for name, reason in done.skipped:
-        print(f"skipped {name}: {reason}")
+        print(_printable(f"{'skipped ' if source.fps is None else ''}{name}: {reason}"))
     print(f"{done.objects} objects in {done.images} {'images' if source.fps is None else 'frames'}")
     for label, path in done.paths.items():
-        print(f"{label:9} {path}")
+        print(_printable(f"{label:9} {path}"))
     if done.interrupted:
         print("interrupted; the results hold what was done so far")
     return INTERRUPTED if done.interrupted else 0
+
+
+def _home(path: str | Path) -> Path:
+    """Return the path with ``~`` replaced by the home folder."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - that of pathlib fails for names such as ~a
+
+
+def _printable(text: str) -> str:
+    """Return the text with what is not UTF-8, as file names may hold, in letters that are."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

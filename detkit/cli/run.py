@@ -34,3 +34,8 @@ def run(parser: argparse.ArgumentParser, command: Command, argv: Sequence[str] |
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if arguments.debug or error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return WRONG_USE

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detkit.cli.config import import_modules, load_config
+from detkit.cli.config import configured, import_modules, load_config
 from detkit.cli.run import INTERRUPTED, run
 from detkit.cli.show import outline
 from detkit.errors import UserError
@@ -17,12 +20,14 @@ from detkit.overrides import override
 if TYPE_CHECKING:
     from detkit.train.fit import Result
 
-USAGE = "%(prog)s CONFIG [path=value ...] [--print] [--resume RUN] [--import MODULE]"
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; print where things are and COCO's numbers at the end."""
-    parser = argparse.ArgumentParser(prog="train.py", usage=USAGE, description="Train a detector, or go on with a run.")
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        usage="%(prog)s CONFIG [path=value ...] [--print] [--resume RUN] [--import MODULE]",
+        description="Train a detector, or go on with a run.",
+    )
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="configs/yolo11n.py, or a run's config.json")
     parser.add_argument("overrides", nargs="*", metavar="path=value", help="recipe.epochs=50 model.backbone=RepViT ...")
     parser.add_argument("--print", dest="show", action="store_true", help="show the resolved experiment and stop")
@@ -47,7 +52,7 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0
     from detkit.train.fit import fit  # a typo must not wait for lightning
 
-    result = fit(experiment, name=name, resume=Path(arguments.resume) if arguments.resume else None)
+    result = fit(experiment, name=name, resume=Path(arguments.resume).expanduser() if arguments.resume else None)
     if result.rank == 0:
         print(report(result))
     return INTERRUPTED if result.interrupted else 0
@@ -57,9 +62,7 @@ def _experiment(arguments: argparse.Namespace) -> tuple[Experiment, str]:
     """Return the experiment with its overrides, and the run's name."""
     config, overrides = arguments.config, list(arguments.overrides)
     if arguments.resume is None:
-        if config is None or "=" in config:
-            raise UserError(f"which config? Write {USAGE % {'prog': 'train.py'}}")
-        return override(load_config(config), overrides), Path(config).stem
+        return configured(config, overrides)
     stored = Path(arguments.resume).expanduser() / "config.json"
     if not stored.is_file():
         raise UserError(f"--resume {arguments.resume}: no config.json there; give a run folder, such as runs/yolo11n/0")
@@ -79,5 +82,12 @@ def report(result: Result) -> str:
         lines += [format_table(result.best), f"best epoch {result.best_epoch} by AP, in {result.seconds / 60:.1f} minutes"]
     lines += [f"{label:9} {path}" for label, path in result.paths.items()]
     if result.interrupted:
-        lines.append(f"interrupted; to go on: tools/train.py --resume {result.run}")
+        lines.append(f"interrupted; to go on: {resuming(result.run)}")
     return "\n".join(lines)
+
+
+def resuming(run: Path) -> str:
+    """Return the command that goes on with a run, in the words in which this one was started."""
+    program = ["detkit", "train"] if Path(sys.argv[0]).name == "detkit" else ["tools/train.py"]
+    modules = json.loads((run / "config.json").read_text(encoding="utf-8"))["modules"]
+    return shlex.join([*program, "--resume", str(run), *(word for module in modules for word in ("--import", module))])

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def complaint(capsys, command, *words):
         ("data.resize=crop", "data.resize: input should be 'letterbox' or 'stretch'"),
         ("model.backbone=RepVit9", "model.backbone: no backbone 'RepVit9'"),
         ("model.criterion.box_loss=CIou", "model.criterion.box_loss: no box loss 'CIou'; did you mean 'CIoU'?"),
+        ("model.after.p4=Botleneck", "model.after.p4: no block or insert 'Botleneck'; did you mean 'Bottleneck'?"),
         ("model.backbone=PAN", "model.backbone: no backbone 'PAN'"),
         ("trainer.precison=16", "trainer: Lightning's Trainer has no argument 'precison'; did you mean 'precision'?"),
         ("trainer.max_epochs=3", "trainer.max_epochs"),
@@ -81,6 +83,12 @@ def test_configs(capsys, tmp_path):
     (tmp_path / "config.json").write_text("{")
     assert "is not JSON" in complaint(capsys, train.main, tmp_path / "config.json")
     assert "no module 'mylab'" in complaint(capsys, train.main, CONFIG, "--import", "mylab.blocks")
+
+
+def test_a_config_may_bear_the_name_of_a_library(tmp_path):
+    (tmp_path / "lightning.py").write_text((ROOT / "configs" / "yolo11n.py").read_text())
+    words = [sys.executable, str(ROOT / "tools" / "train.py"), "lightning.py", "trainer.devices=1", "--print"]
+    assert subprocess.run(words, cwd=tmp_path, check=False).returncode == 0
 
 
 def test_data_roots(capsys, tmp_path, broken):
@@ -176,6 +184,14 @@ def test_resuming(capsys, tmp_path, run):
     assert "finished its 1 epochs" in complaint(capsys, train.main, "--resume", run)
     other_model = complaint(capsys, train.main, "--resume", run, "recipe.epochs=2", "model.backbone.stem=16")
     assert other_model.startswith("model: a resumed run keeps its own")
+
+
+def test_how_to_resume_names_what_the_run_needs(tmp_path, monkeypatch):
+    stored = tmp_path / "a b" / "0"
+    stored.mkdir(parents=True)
+    (stored / "config.json").write_text(json.dumps({"modules": ["my parts.py"]}))
+    monkeypatch.setattr(sys, "argv", ["bin/detkit", "train"])
+    assert shlex.split(train.resuming(stored)) == ["detkit", "train", "--resume", str(stored), "--import", "my parts.py"]
 
 
 def test_families_and_commands(capsys):
