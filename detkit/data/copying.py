@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps
 from tqdm import tqdm
@@ -102,5 +103,5 @@ def _write_stored(source: str, target: Path) -> None:
 def _write_upright(source: str, target: Path) -> None:
     """Write an image turned upright, without its tags."""
     with Image.open(source) as image:
-        options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(image.format or "", {})
-        ImageOps.exif_transpose(image).save(target, image.format, exif=b"", **options)
+        kinds: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+        ImageOps.exif_transpose(image).save(target, image.format, exif=b"", **kinds.get(image.format or "", {}))

@@ -57,6 +57,13 @@ class Data(Spec):
     val_list: str | None = None
     """Text file with a validation image a line."""
 
+    @field_validator("root")
+    @classmethod
+    def _named(cls, root: str | None) -> str | None:
+        if root is not None and not root.strip():
+            raise ValueError("is empty (an unset variable?); name the folder of a data set, or leave it out for drawn objects")
+        return root
+
     @field_validator("size")
     @classmethod
     def _multiples(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:

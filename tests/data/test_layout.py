@@ -237,6 +237,13 @@ def test_several_files_of_a_split_need_a_choice(small):
         open_data(data)
 
 
+@pytest.mark.parametrize("said", ["", "  "])
+def test_an_empty_root_is_not_the_drawn_objects(said):
+    with pytest.raises(ValueError, match="is empty .*name the folder of a data set, or leave it out"):
+        Data(root=said)
+    assert Data().root is None
+
+
 def test_shared_photographs(shared_data):
     bccd = open_data(Data(root=str(shared_data / "bccd")))
     assert (len(bccd.train), len(bccd.val), bccd.names) == (205, 87, ("RBC", "WBC", "Platelets"))
