@@ -51,6 +51,10 @@ def load_annotated(path: str, size: tuple[int, int], reduction: int = 1, upright
     Raises:
         UserError: it cannot be read, or has another size than annotated.
     """
+    if min(size) < reduction > 1:  # decoders refuse to leave nothing of a side
+        image = load_annotated(path, size, 1, upright)
+        height, width = (-(-side // reduction) for side in size)
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     data, flag = _read(path), REDUCED[reduction]
     image = _decode(data, flag | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION), path)
     if not upright and not _fits(image, size, reduction):
@@ -85,7 +89,11 @@ def _read(path: str | Path) -> np.ndarray:
 
 
 def _decode(data: np.ndarray, flags: int, path: str | Path) -> np.ndarray:
-    image = cv2.imdecode(data, flags) if len(data) else None
+    try:
+        image = cv2.imdecode(data, flags) if len(data) else None
+    except cv2.error as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the image {path} cannot be decoded ({reason}); replace it, or remove it from the data") from None
     if image is None:
         raise UserError(
             f"the image {path} is cut short or in no format that can be read; replace it, or remove it from the data"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detkit.data import images
 from detkit.data.images import load_annotated, load_image, reduction_for, sample_of
 from detkit.errors import UserError
 
@@ -80,6 +81,28 @@ def test_unreadable_files_are_a_sentence(tmp_path, content):
     path = tmp_path / "bad.jpg"
     path.write_bytes((tmp_path / save(tmp_path / "a.jpg")).read_bytes()[:200] if content is None else content)
     with pytest.raises(UserError, match=r"bad\.jpg is cut short or in no format"):
+        load_image(path)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("size", [(500, 1), (1, 500), (3, 40), (1, 1)])
+def test_thin_images_are_reduced_too(tmp_path, kind, reduction, size):
+    path = save(tmp_path / f"a.{kind}", np.full((*size, 3), 70, np.uint8))
+    image = load_annotated(path, size, reduction)
+    assert abs(image.astype(int) - 70).max() <= 1
+    assert all(abs(pixels * reduction - full) < reduction for pixels, full in zip(image.shape, size, strict=False))
+    assert image.size <= 3 * -(-size[0] // reduction) * -(-size[1] // reduction)  # what a cache has room for
+
+
+def test_what_the_decoder_complains_about_is_a_sentence(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png")
+
+    def refuse(*_):
+        raise images.cv2.error("too many\npixels")
+
+    monkeypatch.setattr(images.cv2, "imdecode", refuse)
+    with pytest.raises(UserError, match=r"a\.png cannot be decoded .*; replace it"):
         load_image(path)
 
 
