@@ -22,7 +22,7 @@ from detkit.train.module import DetectorModule
 from detkit.train.optimization import derive
 from detkit.train.options import check_trainer
 from detkit.train.pictures import VAL_PICTURE
-from detkit.train.runs import CONFIG, new_run, tell, write_config
+from detkit.train.runs import CONFIG, new_run, tell
 from detkit.train.start import check_classes, checkpoint_to_resume, new_detector
 from detkit.train.trainer import METRICS, make_trainer, quiet
 
@@ -90,8 +90,6 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
         recipe = derive(experiment.recipe, len(splits.train), len(splits.names), trainer.world_size)
         data = experiment.data.model_copy(update={"size": experiment.data.shape})  # what a default meant here
         experiment = experiment.model_copy(update={"recipe": recipe, "data": data})
-        if trainer.is_global_zero:
-            write_config(run, experiment, splits.names)
         module = DetectorModule(detector, experiment, splits.names)
         trainer.precision_plugin.convert_module(module)  # before averages are copied from it and states loaded into it
         interrupted = False

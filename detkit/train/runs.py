@@ -7,15 +7,18 @@ import logging
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import lightning
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from detkit import __version__
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.spec import to_dict, user_modules
+from detkit.train.module import DetectorModule
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,19 @@ def new_run(parent: Path) -> Path:
                 number += 1
     except OSError as error:
         raise UserError(f"output: cannot create a run folder in {parent}: {error.strerror or error}") from None
+
+
+class Configuration(Callback):
+    """Writes ``config.json`` when training starts: a resumed run that is refused before keeps the one it has."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write it, in the first of several processes only."""
+        module = cast(DetectorModule, pl_module)
+        if trainer.is_global_zero:
+            write_config(self.run, module.experiment, module.names)
 
 
 def write_config(run: Path, experiment: Experiment, names: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
@@ -21,6 +22,8 @@ from detkit.weights.load import load_weights
 
 FIXED = ("model", "seed")
 """What a resumed run cannot change."""
+FIXED_RECIPE = ("freeze", "lr_scale")
+"""What it cannot change of the recipe: the optimizer's groups of parameters hang on it."""
 
 
 def new_detector(experiment: Experiment, num_classes: int) -> Detector:
@@ -95,10 +98,26 @@ def checkpoint_to_resume(run: Path, experiment: Experiment) -> Path:
             raise UserError(f"{field}: a resumed run keeps its own; start a new run, with init={path} for its weights")
     if wanted["recipe"]["optimizer"] is None or wanted["recipe"]["optimizer"]["type"] != stored["recipe"]["optimizer"]["type"]:
         raise UserError(f"recipe.optimizer: a resumed run keeps its {stored['recipe']['optimizer']['type']}; start a new run")
+    _check_recipe(stored["recipe"], wanted["recipe"], path)
     done = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     if done >= experiment.recipe.epochs:
         raise UserError(f"{run} has finished its {done} epochs; give more with recipe.epochs=<number>")
     return path
+
+
+def _check_recipe(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+    """Check what the checkpoint's optimizer and averages were made for.
+
+    Raises:
+        UserError: it has changed.
+    """
+    for field in FIXED_RECIPE:
+        if stored[field] != wanted[field]:
+            kept = f"a resumed run keeps its {field}, {stored[field] or 'empty'}"
+            raise UserError(f"recipe.{field}: {kept}; start a new run, with init={path} for its weights")
+    if (stored["ema"] is None) != (wanted["ema"] is None):
+        kept = "has no averaged weights" if stored["ema"] is None else "keeps averaging its weights"
+        raise UserError(f"recipe.ema: a resumed run of this one {kept}; start a new run, with init={path} for its weights")
 
 
 def check_classes(path: Path, names: Sequence[str]) -> None:

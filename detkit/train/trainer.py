@@ -22,6 +22,7 @@ from detkit.train.interrupt import Interruption
 from detkit.train.pictures import Pictures
 from detkit.train.progress import progress_callback
 from detkit.train.randomness import RandomStates
+from detkit.train.runs import Configuration
 
 METRICS = "metrics.csv"
 LOG_EVERY = 10
@@ -69,7 +70,7 @@ def _callbacks(experiment: Experiment, run: Path, history: History, progress: bo
     callbacks: list[Callback] = []
     if recipe.ema is not None:
         callbacks.append(MovingAverage(recipe.ema, recipe.ema_warmup))
-    callbacks += [RandomStates(experiment.seed), history, Pictures(run)]
+    callbacks += [RandomStates(experiment.seed), Configuration(run), history, Pictures(run)]
     if progress:
         callbacks.append(progress_callback())
     if recipe.patience is not None:

@@ -111,12 +111,22 @@ def test_a_finished_run_goes_on_with_more_epochs(done, rectangles, tmp_path):
         ("model.after.p3=none", "model: a resumed run keeps its own"),
         ("seed=5", "seed: a resumed run keeps its own"),
         ("recipe.optimizer=SGD", "recipe.optimizer: a resumed run keeps its AdamW"),
+        ("recipe.freeze=backbone", "recipe.freeze: a resumed run keeps its freeze, empty; start a new run"),
+        ("recipe.lr_scale.backbone=0.5", "recipe.lr_scale: a resumed run keeps its lr_scale, empty; start a new run"),
+        ("recipe.ema=none", "recipe.ema: a resumed run of this one keeps averaging its weights; start a new run"),
     ],
 )
 def test_a_resumed_run_keeps_its_own(done, change, message):
     changed = override(load_config(str(done.run / "config.json")), [change, "recipe.epochs=4"])
     with pytest.raises(UserError, match=message):
         fit(changed, resume=done.run)
+
+
+def test_averages_cannot_begin_in_a_resumed_run(rectangles, tmp_path):
+    bare = fit(tiny_experiment(rectangles, tmp_path, epochs=1, ema=None), progress=False)
+    changed = override(load_config(str(bare.run / "config.json")), ["recipe.ema=0.99", "recipe.epochs=2"])
+    with pytest.raises(UserError, match=r"recipe\.ema: a resumed run of this one has no averaged weights"):
+        fit(changed, resume=bare.run, progress=False)
 
 
 def test_a_run_without_a_checkpoint_cannot_be_resumed(done, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from detkit.cli.config import load_config
+from detkit.errors import UserError
+from detkit.overrides import override
 from detkit.train.fit import fit
 from detkit.train.module import DetectorModule
 from tests.train.tiny import tiny_experiment
@@ -95,6 +97,18 @@ def test_a_stopped_and_resumed_run_equals_the_whole_one(whole, rectangles, tmp_p
     assert resumed.run == stopped.run
     assert not resumed.interrupted
     assert_same_run(resumed.run, whole)
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(rectangles, tmp_path, monkeypatch):
+    stop_at(monkeypatch, "training_step", 1, 2)
+    stopped = fit(tiny_experiment(rectangles, tmp_path, epochs=2), progress=False)
+    monkeypatch.undo()
+    before = (stopped.run / "config.json").read_text()
+    larger = override(load_config(str(stopped.run / "config.json")), ["recipe.batch=6"])
+    with pytest.raises(UserError, match="stopped in mid-epoch"):
+        fit(larger, resume=stopped.run, progress=False)
+    assert (stopped.run / "config.json").read_text() == before
+    assert not resume(stopped.run).interrupted
 
 
 def test_workers_make_no_difference(whole, rectangles, tmp_path, monkeypatch):
