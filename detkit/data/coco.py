@@ -17,6 +17,9 @@ PATTERNS: dict[Split, tuple[str, ...]] = {
     "val": ("annotations/instances_val*.json", "valid/_annotations.coco.json", "val/_annotations.coco.json"),
 }
 
+LARGEST_ID = 2**53
+"""Beyond it, numbers that tools read as floating-point ones are no longer told apart."""
+
 
 class CocoFile(NamedTuple):
     """An annotation file as it was read: nothing mended yet."""
@@ -124,7 +127,9 @@ def read_coco(path: Path) -> CocoFile:
         raise UserError(f"there is no annotation file {path}; check the path")
     try:
         content = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check who may read it") from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON, or was cut short ({error}); copy or export it again") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is not in COCO's format: it holds a {type(content).__name__}, not an object with 'images'")
@@ -134,21 +139,44 @@ def read_coco(path: Path) -> CocoFile:
             raise UserError(f"{path} is not in COCO's format: it has no list '{key}' of objects")
     if not content["images"]:
         raise UserError(f"{path} lists no images; export it again, or name another file")
+    _number_ids(content)
     for image in content["images"]:
         if not isinstance(image.get("file_name"), str) or not isinstance(image.get("id"), int):
-            raise UserError(f"{path}: the image entry {image!r} needs a 'file_name' (text) and an 'id' (whole number)")
+            raise UserError(
+                f"{path}: the image entry {image!r} needs a 'file_name' (text) and an 'id' (whole number, at most 2**53)"
+            )
     _distinct([image["id"] for image in content["images"]], f"{path}: two images have the id")
     return CocoFile(path, content["images"], content["annotations"], _categories(path, content))
+
+
+def _number_ids(content: dict[str, Any]) -> None:
+    """Make ids whole numbers where they are such numbers as texts or fractions; others become texts, which match no entry."""
+    for key, fields in (("images", ("id",)), ("annotations", ("image_id", "category_id")), ("categories", ("id",))):
+        for entry in content[key]:
+            for name in fields:
+                value = entry.get(name, 0)
+                if type(value) is not int or abs(value) > LARGEST_ID:
+                    entry[name] = _whole(value)
+
+
+def _whole(value: Any) -> int | str:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_ID:
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(LARGEST_ID)) - 1:
+        return int(value)
+    return repr(value)
 
 
 def _categories(path: Path, content: dict[str, Any]) -> dict[int, str]:
     found = content["categories"]
     for entry in found:
         if not isinstance(entry.get("name"), str) or not isinstance(entry.get("id"), int):
-            raise UserError(f"{path}: the category entry {entry!r} needs a 'name' (text) and an 'id' (whole number)")
+            raise UserError(
+                f"{path}: the category entry {entry!r} needs a 'name' (text) and an 'id' (whole number, at most 2**53)"
+            )
     used = {annotation.get("category_id") for annotation in content["annotations"]}
     # Roboflow adds the project itself as category 0, the parent of the others
-    parents = {entry.get("supercategory") for entry in found}
+    parents = [parent for entry in found if isinstance(parent := entry.get("supercategory"), str)]
     real = [e for e in found if e["id"] in used or e["name"] not in parents or e.get("supercategory") not in ("none", None, "")]
     _distinct([entry["id"] for entry in real], f"{path}: two categories have the id")
     _distinct([entry["name"] for entry in real], f"{path}: two categories have the name")
@@ -173,7 +201,7 @@ def _file_names(path: Path) -> list[str]:
     """Return the images that a file lists, if it is an annotation file at all."""
     try:
         content = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, ValueError, RecursionError):
         return []
     images = content.get("images") if isinstance(content, dict) else None
     entries = images if isinstance(images, list) else []

@@ -52,7 +52,10 @@ def open_data(data: Data) -> Splits:
     train, train_notes = pack(train_raw, names)
     val, val_notes = pack(val_raw, names)
     if train.crowds.all():
-        raise UserError(f"{train_raw.where} has no usable box in its {len(train)} images, so there is nothing to learn")
+        reasons = "".join(f". {note}" for note in train_notes)
+        raise UserError(
+            f"{train_raw.where} has no usable box in its {len(train)} images, so there is nothing to learn{reasons}"
+        )
     return Splits(train, val, names, list(dict.fromkeys(train_notes + val_notes + stray_notes)))
 
 

@@ -14,6 +14,9 @@ from detkit.data.raw import RawSplit
 TOLERANCE = 0.01
 """Pixels; COCO's own coordinates are rounded to hundredths, so that some boxes reach out of their image by as much."""
 
+HUGE = 2**53
+"""No number of an annotation is so large, and every array holds it."""
+
 NAN = float("nan")
 
 
@@ -43,7 +46,7 @@ def pack(raw: RawSplit, names: tuple[str, ...]) -> tuple[Annotations, list[str]]
 def _size(image: dict[str, Any], path: str) -> tuple[int, int]:
     """Return (height, width) as annotated, else as the file stores them."""
     height, width = image.get("height"), image.get("width")
-    if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
+    if isinstance(height, int) and isinstance(width, int) and 0 < height < HUGE and 0 < width < HUGE:
         return height, width
     return image_size(path)[:2]
 
@@ -105,11 +108,11 @@ def _note(raw: RawSplit, what: str, which: np.ndarray) -> list[str]:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else NAN
+    return float(value) if isinstance(value, int | float) and abs(value) <= HUGE else NAN
 
 
 def _whole(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and abs(value) <= HUGE else 0
 
 
 def _four_numbers(value: Any) -> list[float]:

@@ -1,6 +1,7 @@
 """What the reader finds, mends and refuses."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -176,10 +177,70 @@ def test_annotation_ids_that_pycocotools_misreads_are_replaced(small):
     assert [a["id"] for a in splits.val.to_coco()["annotations"]] == [1, 2]
 
 
+def ids_as(kind, content):
+    for key, names in (("images", ["id"]), ("annotations", ["image_id", "category_id"]), ("categories", ["id"])):
+        for entry in content[key]:
+            entry.update({name: kind(entry[name]) for name in names})
+    return content
+
+
+@pytest.mark.parametrize("kind", [str, float])
+def test_ids_may_be_written_as_texts_or_fractions(small, kind):
+    content = ids_as(kind, two([(1, 1, (0, 0, 9, 9)), (2, 2, (0, 0, 9, 9))]))
+    splits = open_data(small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), content)))
+    assert (splits.train.image_ids.tolist(), splits.train.labels.tolist(), splits.notes) == ([1, 2], [0, 1], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "phrase"),
+    [
+        ({"category_id": [1]}, r"of a category .* dropped: 1 \(annotation 2 of image 2"),
+        ({"category_id": "cat"}, "of a category .* dropped: 1"),
+        ({"image_id": [1]}, r"of an image .* dropped: 1 \(annotation 2 of image \[1\]"),
+        ({"image_id": 2**64}, "of an image .* dropped: 1"),
+        ({"image_id": 1.5}, "of an image .* dropped: 1"),
+        ({"image_id": "9" * 5000}, "of an image .* dropped: 1"),
+        ({"bbox": [0, 0, 10**400, 9]}, "not four finite numbers, dropped: 1"),
+        ({"bbox": [0, 0, 1e300, 9]}, "not four finite numbers, dropped: 1"),
+    ],
+)
+def test_odd_values_of_boxes_are_counted(small, change, phrase):
+    content = two([(1, 1, (0, 0, 9, 9)), (2, 1, (0, 0, 9, 9))])
+    content["annotations"][1].update(change)
+    data = small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), content))
+    splits = open_data(data)
+    assert len(splits.train.labels) == 1
+    assert re.search(phrase, splits.notes[0])
+    del content["annotations"][0]
+    with pytest.raises(UserError, match=f"no usable box in its 2 images.*{phrase.split(' dropped')[0]}"):
+        open_data(small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), content)))
+
+
+def test_odd_values_elsewhere_do_no_harm(small):
+    content = two([(1, 1, (0, 0, 9, 9))])
+    content["annotations"][0] |= {"id": 2**70, "area": 10**400}
+    content["images"][0] |= {"width": 2**70}
+    content["categories"][0] |= {"supercategory": ["a"]}
+    splits = open_data(small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), content)))
+    assert splits.train.size(0) == (40, 60)
+    assert [(a["id"], a["area"]) for a in splits.val.to_coco()["annotations"]] == [(1, 81)]
+
+
+@pytest.mark.parametrize("key", ["images", "categories"])
+@pytest.mark.parametrize("value", [[1], 2**64, "one", 1.5, None, "9" * 20])
+def test_images_and_categories_need_whole_numbers(small, key, value):
+    content = two()
+    content[key][1]["id"] = value
+    with pytest.raises(UserError, match=r"instances_train\.json: the (image|category) entry .*whole number"):
+        open_data(small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), content)))
+
+
 BAD = {
     "no JSON": ("{ not json", "no JSON, or was cut short"),
     "cut short": (json.dumps(two())[:-20], "no JSON, or was cut short"),
     "binary": (b"\xff\xfe\x00\x81", "no JSON, or was cut short"),
+    "deep": (b"[" * 100000, "no JSON, or was cut short"),
+    "a long number": (b"1" * 10000, "no JSON, or was cut short"),
     "a list": ([], "it holds a list"),
     "no images": (two() | {"images": []}, "lists no images"),
     "no annotations": ({"images": [], "categories": []}, "no list 'annotations'"),
