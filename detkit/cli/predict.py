@@ -9,6 +9,7 @@ from pathlib import Path
 
 from detkit.cli.config import import_modules
 from detkit.cli.run import INTERRUPTED, run
+from detkit.errors import UserError
 
 OPTIONS = ("confidence", "iou", "limit", "classes", "tiles", "overlap", "batch", "device")
 """Those that the predictor takes under their own names."""
@@ -68,7 +69,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     checkpoint, output = (_home(path) for path in (arguments.checkpoint, arguments.output))
     source = open_source(*arguments.sources)
     options = {name: getattr(arguments, name) for name in OPTIONS}
-    size = arguments.size and (arguments.size[0] if len(arguments.size) == 1 else tuple(arguments.size))
+    size = _size(arguments.size)
     done = predict_sources(load_predictor(checkpoint, size=size, **options), source, output, arguments.save)
     for name, reason in done.skipped:
         print(_printable(f"{'skipped ' if source.fps is None else ''}{name}: {reason}"))
@@ -78,6 +79,17 @@ def _predict(arguments: argparse.Namespace) -> int:
     if done.interrupted:
         print("interrupted; the results hold what was done so far")
     return INTERRUPTED if done.interrupted else 0
+
+
+def _size(numbers: Sequence[int] | None) -> int | tuple[int, int] | None:
+    """Return the input size that ``--size`` says."""
+    if numbers is None:
+        return None
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) != 2:
+        raise UserError(f"--size takes one number or two (height and width), not {len(numbers)}; write --size 640")
+    return numbers[0], numbers[1]
 
 
 def _home(path: str | Path) -> Path:

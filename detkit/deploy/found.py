@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from torch import Tensor
@@ -65,9 +65,9 @@ class Found:
         """Return the number of objects."""
         return len(self.scores)
 
-    def __getitem__(self, keep: int | slice | Tensor) -> Found:
+    def __getitem__(self, keep: SupportsIndex | slice | Tensor | np.ndarray) -> Found:
         """Return some of the objects: one by its number, or those of a slice, a mask or indices."""
-        if isinstance(keep, int):
+        if isinstance(keep, SupportsIndex) and not getattr(keep, "ndim", 0):
             number = range(len(self))[keep]  # raises where there is none, which also ends a loop over the objects
             keep = slice(number, number + 1)
         extras = {name: values[keep] for name, values in self.extras.items()}

@@ -39,7 +39,7 @@ class Summary(NamedTuple):
     Attributes:
         images: pictures or frames that were looked at.
         objects: found in all of them.
-        skipped: files that could not be read.
+        skipped: files that could not be read, and a video that ended early.
         paths: what was written, by a word for it.
         interrupted: Ctrl-C came before the end of a source that has one.
     """

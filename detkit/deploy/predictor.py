@@ -10,11 +10,12 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 
-from detkit.data.images import load_image, sample_of
+from detkit.data.images import sample_of
 from detkit.data.resize import fit
 from detkit.data.spec import Data
 from detkit.data.workers import collate
 from detkit.deploy.found import Found
+from detkit.deploy.images import ImageLike, pixels_of
 from detkit.deploy.load import load_detector
 from detkit.deploy.sources import Frame
 from detkit.errors import UserError
@@ -88,27 +89,27 @@ class Predictor:
         """
         loaded = load_detector(path)
         data = loaded.experiment.data
-        shape = data.shape if size is None else Data(size=size).shape
+        shape = data.shape if size is None else _shape(size)
         return cls(loaded.detector.fuse(), loaded.names, **{"shape": shape, "resize": data.resize} | options)
 
     @overload
-    def __call__(self, images: np.ndarray | str | Path) -> Found: ...  # type: ignore[overload-overlap] # str is iterable
+    def __call__(self, images: ImageLike) -> Found: ...  # type: ignore[overload-overlap] # str is iterable
 
     @overload
-    def __call__(self, images: Iterable[np.ndarray | str | Path]) -> list[Found]: ...
+    def __call__(self, images: Iterable[ImageLike]) -> list[Found]: ...
 
-    def __call__(self, images: np.ndarray | str | Path | Iterable[np.ndarray | str | Path]) -> Found | list[Found]:
+    def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Found | list[Found]:
         """Return the objects of an image, or a list of those of each image where several are given, even in a list of one.
 
         Args:
-            images: one or several, each a (H, W, 3) uint8 RGB array or the path of an image file.
+            images: one or several, each a (H, W, 3) uint8 RGB array, a PIL image or the path of an image file.
 
         Raises:
-            UserError: an image cannot be read.
+            UserError: it is no image, or one that cannot be read.
         """
-        alone = isinstance(images, np.ndarray | str | Path)
-        several = [images] if isinstance(images, np.ndarray | str | Path) else images
-        frames = (Frame("", item if isinstance(item, np.ndarray) else load_image(item)) for item in several)
+        alone = isinstance(images, ImageLike) or not isinstance(images, Iterable)
+        several = [images] if isinstance(images, ImageLike) or not isinstance(images, Iterable) else images
+        frames = (Frame("", pixels_of(item)) for item in several)
         found = [item for _, item in self.stream(frames)]
         return found[0] if alone else found
 
@@ -132,6 +133,18 @@ class Predictor:
             predictions = predictions._replace(scores=predictions.scores.masked_fill(self._unwanted, -1))
         found = self.detector.detect(predictions, batch.geometry, self.confidence, self.iou, self.limit)
         return [Found.of(item, self.names) for item in found]
+
+
+def _shape(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the input (height, width) that a user wrote.
+
+    Raises:
+        UserError: no network takes such a size.
+    """
+    try:
+        return Data(size=size).shape
+    except UserError as error:
+        raise UserError(str(error).replace("Data.size", "size")) from None
 
 
 def _device(wanted: str | torch.device | None) -> torch.device:

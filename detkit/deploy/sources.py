@@ -11,15 +11,16 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
+from detkit.data.files import SUFFIXES, images_below, is_image
 from detkit.data.images import load_image
 from detkit.errors import UserError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-"""Files that a folder or a pattern is searched for; an image given by itself may have any."""
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts", ".gif"})
 """Files that are opened as a video."""
 FPS = 30.0
 """Frames a second where a camera or stream does not say."""
+ENOUGH = 0.95
+"""Share of a video's frames that must be there; how many there should be is an estimate in some formats."""
 
 
 class Frame(NamedTuple):
@@ -37,7 +38,7 @@ class Frame(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A file that could not be read, and why."""
+    """A file that could not be read, or a video not to its end, and why."""
 
     name: str
     reason: str
@@ -51,7 +52,7 @@ class Source(Protocol):
         total: frames, broken ones included; None where nobody knows.
         fps: frames a second of a video or stream; None for image files.
         live: frames come as they happen, without an end.
-        skipped: files that could not be read, as far as the source has been iterated.
+        skipped: files that could not be read, or not to their end, as far as the source has been iterated.
     """
 
     root: Path | None
@@ -83,7 +84,7 @@ def open_source(*texts: str | Path) -> Source:
 
 
 def _is_video(text: str | Path) -> bool:
-    path = Path(text)
+    path = _absolute(str(text))
     named = isinstance(text, str) and (text.isdecimal() or "://" in text)
     return named or (path.suffix.lower() in VIDEOS and not path.is_dir())
 
@@ -145,7 +146,9 @@ class VideoSource:
             UserError: it cannot be opened.
         """
         self._text = str(text)
-        path = Path(self._text).expanduser()
+        if not is_text(self._text):
+            raise UserError(f"the video {self._text} has a name that is not in UTF-8; rename it")
+        path = Path(_home(self._text))
         camera, url = self._text.isdecimal(), "://" in self._text
         if not (camera or url) and not path.is_file():
             raise UserError(f"there is no video {path}")
@@ -160,11 +163,12 @@ class VideoSource:
         self.total: int | None = int(count) if count > 0 and not self.live else None
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames to the end of the file; those of a camera or stream until it is cut off.
+        """Yield the frames to the end of the file, or to where it is damaged; of a camera or stream until it is cut off.
 
         Raises:
             UserError: there is no frame that can be read.
         """
+        self.skipped.clear()
         capture, self._opened = self._opened or self._open(), None
         number = 0
         try:
@@ -178,6 +182,9 @@ class VideoSource:
             capture.release()
         if not number:
             raise UserError(f"{self._text} was opened, but has no frame that can be read")
+        if self.total is not None and number < ENOUGH * self.total:
+            reason = f"stopped at frame {number} of about {self.total}; the file is damaged or cut short there"
+            self.skipped.append(Skipped(self.name, reason))
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(self._target)
@@ -194,13 +201,9 @@ class VideoSource:
         raise UserError(f"the video {self._text} is cut short or in no format that can be read; convert it to mp4")
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its subfolders, by suffix; hidden ones are left out."""
-    return [path for path in folder.rglob("*") if _is_image(path)]
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def is_text(name: str) -> bool:
+    """Say whether a file name is text: those that are not UTF-8 crash OpenCV."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _files(text: str) -> list[Path]:
@@ -209,9 +212,10 @@ def _files(text: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        files = find_images(path)
+        files = [file for file in images_below(path) if file.is_file()]
     elif glob.has_magic(text):
-        files = [match for match in map(Path, glob.glob(str(path), recursive=True)) if _is_image(match)]  # noqa: PTH207
+        found = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
+        files = [match for match in found if is_image(match.name) and match.is_file()]
     else:
         raise UserError(f"there is no image or folder {text}")
     if not files:
@@ -221,7 +225,12 @@ def _files(text: str) -> list[Path]:
 
 def _absolute(text: str) -> Path:
     """Return the path from the root, without ``..``; links are kept, as their names are what the user knows."""
-    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
+    return Path(os.path.abspath(_home(text)))  # noqa: PTH100
+
+
+def _home(text: str) -> str:
+    """Return the path with ``~`` replaced by the home folder; ``~photo.jpg``, which names no user, stays."""
+    return os.path.expanduser(text)  # noqa: PTH111
 
 
 def _common_folder(files: list[Path]) -> Path:

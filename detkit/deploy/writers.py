@@ -16,7 +16,7 @@ import cv2
 
 from detkit.deploy.folder import OutputFolder
 from detkit.deploy.found import Found
-from detkit.deploy.sources import Frame, Source
+from detkit.deploy.sources import Frame, Source, is_text
 from detkit.drawing import save_picture
 from detkit.errors import UserError
 from detkit.spec import suggestion
@@ -119,6 +119,8 @@ class VideoWriter:
     def _open(self, frame: Frame) -> cv2.VideoWriter:
         self.path = self._folder.claim((self._folder.path / frame.name).with_suffix(".mp4"))
         self._size = (frame.image.shape[1], frame.image.shape[0])
+        if not is_text(str(self.path)):
+            raise UserError(f"the video {self.path} cannot get a name that is not in UTF-8; give another --output")
         video = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
         if not video.isOpened():
             raise UserError(f"cannot write the video {self.path}; give another --output, or leave pictures out of --save")
@@ -126,7 +128,7 @@ class VideoWriter:
 
 
 class _FileWriter:
-    """A text file that is opened at the first frame."""
+    """A text file that is opened at the first frame; bytes of file names that are not UTF-8 are spelled out."""
 
     label = "results"
 
@@ -140,7 +142,7 @@ class _FileWriter:
         if self._file is not None:
             return self._file, False
         path = self._folder.claim(self.path)
-        self._file = path.open("w", encoding="utf-8", newline="")
+        self._file = path.open("w", encoding="utf-8", newline="", errors="backslashreplace")
         return self._file, True
 
     def close(self) -> None:

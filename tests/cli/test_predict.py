@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 
 import cv2
@@ -88,6 +89,26 @@ def test_a_video(capsys, checkpoint, photos):
     assert printed == ["15 objects in 3 frames", "video     out/clip.mp4", "results   out/predictions.json"]
 
 
+def test_a_damaged_video_says_where_it_stopped(capsys, checkpoint, photos):
+    video = cv2.VideoWriter("clip.avi", cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 64))
+    for _ in range(20):
+        video.write(np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8))
+    video.release()
+    clip = photos.parent / "clip.avi"
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    printed = told(capsys, checkpoint, "clip.avi", *EVERYTHING)
+    assert re.match(r"clip\.avi: stopped at frame \d+ of about 20; the file is damaged or cut short there\n", printed)
+
+
+def test_home_folders_and_names_that_are_not_utf_8(capsys, checkpoint, photos, monkeypatch):
+    monkeypatch.setenv("HOME", str(photos.parent))
+    (photos.parent / "best.ckpt").write_bytes(checkpoint.read_bytes())
+    (photos / os.fsdecode(b"im\xe9.png")).write_text("broken")
+    printed = told(capsys, "~/best.ckpt", "~/photos", *EVERYTHING, "--output", "~/found")
+    assert printed.startswith("skipped im\\udce9.png: ")
+    assert (photos.parent / "found" / "0.png").is_file() and not (photos.parent / "~").exists()
+
+
 def test_tiles_and_size(capsys, checkpoint, photos, monkeypatch):
     seen = []
     detect = Predictor._detect
@@ -141,7 +162,8 @@ def test_ctrl_c_keeps_what_was_done(capsys, checkpoint, photos, monkeypatch):
         (["photos", "--classes", "bleu"], "the detector knows no class 'bleu'; did you mean 'blue'?"),
         (["photos", "--save", "xml"], "predictions cannot be saved as 'xml'"),
         (["photos", "--size", "100"], "100 is no multiple of 32; write 96"),
-        (["photos", "--size", "32", "32", "32"], "size"),
+        (["photos", "--size", "33"], "error: size: 33 is no multiple of 32; write 32"),
+        (["photos", "--size", "32", "32", "32"], "--size takes one number or two (height and width), not 3"),
         (["photos", "--tiles", "5"], "write 640"),
         (["photos", "--confidence", "50"], "confidence is between 0 and 1"),
         (["photos", "--device", "gpu"], "device 'gpu' cannot be used here"),

@@ -121,3 +121,9 @@ def test_load_takes_a_checkpoint_and_options(tmp_path):
     assert isinstance(tiled, TiledPredictor) and (tiled.tiles, tiled.overlap, tiled.shape) == (32, 0.5, (64, 64))
     with pytest.raises(UserError, match="500 is no multiple of 32; write 512"):
         detkit.load(path, size=500)
+
+
+@pytest.mark.parametrize("number", [np.int64(1), torch.tensor(1), np.array(1)])
+def test_numbers_of_numpy_and_torch_select_one_object(found, number):
+    chosen = found[number]
+    assert len(chosen) == 1 and torch.equal(chosen.boxes, found[1].boxes)

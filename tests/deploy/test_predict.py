@@ -1,6 +1,7 @@
 """Prediction: the right pixels, names and files, and one broken image loses nothing but itself."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -102,10 +103,39 @@ def test_one_image_gives_its_objects_and_several_a_list():
     assert subject([]) == []
 
 
-@pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((5, 5, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((5, 5), np.uint8),
+        np.zeros((5, 5, 3)),
+        np.zeros((5, 5, 4), np.uint8),
+        np.zeros((0, 5, 3), np.uint8),
+        np.zeros((0,), np.uint8),
+    ],
+)
 def test_an_array_that_is_no_image_is_named(image):
     with pytest.raises(UserError, match="uint8 RGB"):
         predictor()(image)
+
+
+@pytest.mark.parametrize(
+    ("image", "word"), [(5, "5 (int)"), (None, "None"), ([5], "5 (int)"), (torch.zeros(1, 2, 3), "Tensor")]
+)
+def test_what_is_no_image_is_named(image, word):
+    with pytest.raises(UserError, match=rf"an image is a path, a PIL image or an array .* not {re.escape(word)}"):
+        predictor()(image)
+
+
+def test_a_pil_image_is_an_image(tmp_path):
+    array = picture(100, 200)
+    image, subject = Image.fromarray(array), predictor()
+    expected = subject(array).boxes
+    assert torch.equal(subject(image).boxes, expected)
+    assert torch.equal(subject([image.convert("RGBA")])[0].boxes, expected)
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    image.rotate(90, expand=True).save(tmp_path / "turned.png", exif=tag)
+    assert torch.equal(subject(Image.open(tmp_path / "turned.png")).boxes, expected), "upright, as from a file"
 
 
 def test_a_stream_without_end_is_taken_a_batch_at_a_time():

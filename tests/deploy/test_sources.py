@@ -58,6 +58,8 @@ def test_images_folders_patterns_and_several(folder):
 def test_a_home_folder_and_a_folder_that_looks_like_a_camera(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.parent))
     assert names("~/photos/a.png") == ["a.png"]
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save("~nobody.png")
+    assert names("~nobody.png") == ["~nobody.png"]
     Path("0").symlink_to(folder)
     assert names("./0")[0] == names(Path("0"))[0] == "a.png"
 
@@ -82,6 +84,23 @@ def test_the_frames_of_a_video(tmp_path, name):
     assert [(frame.name, frame.number, frame.image.shape) for frame in frames] == [(name, i, (48, 64, 3)) for i in range(6)]
     assert [round(frame.image.mean() / 20) for frame in frames] == list(range(6))
     assert len(list(source)) == 6, "from the start again"
+
+
+def test_a_damaged_video_says_where_it_stopped(tmp_path):
+    path = tmp_path / "clip.avi"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 64))
+    for _ in range(40):
+        video.write(np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8))
+    video.release()
+    content = path.read_bytes()
+    assert list(open_source(path)) and not open_source(path).skipped
+    path.write_bytes(content[: len(content) // 2])
+    source = open_source(path)
+    for _ in range(2):
+        count = len(list(source))
+        assert 0 < count < 40
+        ((name, reason),) = source.skipped
+        assert name == "clip.avi" and reason.startswith(f"stopped at frame {count} of about 40; ")
 
 
 def test_frames_are_rgb(tmp_path):

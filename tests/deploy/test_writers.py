@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import cv2
 import numpy as np
@@ -84,6 +85,24 @@ def test_only_what_is_asked_for_is_written(folder, tmp_path):
     assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["predictions.csv"]
     with pytest.raises(UserError, match="cannot be saved as 'jsno'; did you mean 'json'"):
         predict_sources(predictor(), open_source(folder), tmp_path / "out", ["jsno"])
+
+
+def test_file_names_that_are_not_utf_8(tmp_path):
+    name = os.fsdecode(b"im\xe9.png")
+    Image.fromarray(scene(128, 128, ("green", (10, 20, 50, 40)))).save(tmp_path / "plain.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "plain.png").rename(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    for _ in range(2):
+        predict_sources(predictor(), open_source(tmp_path / "in"), out, ALL)
+    assert json.loads((out / "predictions.json").read_text(encoding="utf-8"))[0]["file"] == name
+    assert (out / "predictions.csv").read_text(encoding="utf-8").splitlines()[1].startswith("im\\udce9.png,")
+    assert (out / name).is_file() and (out / "labels" / name).with_suffix(".txt").is_file()
+    write_video(tmp_path / "clip.mp4").rename(tmp_path / (name + ".mp4"))
+    with pytest.raises(UserError, match="a name that is not in UTF-8; rename it"):
+        open_source(tmp_path / (name + ".mp4"))
+    with pytest.raises(UserError, match="cannot get a name that is not in UTF-8; give another --output"):
+        predict_sources(predictor(), open_source(write_video(tmp_path / "clip.mp4")), tmp_path / name)
 
 
 def test_a_table_of_nothing_has_its_header(folder, tmp_path):
