@@ -102,10 +102,10 @@ class Annotations:
 
 
 class Texts(Sequence[str]):
-    """Immutable strings in one flat array."""
+    """Immutable strings in one flat array; file names that are no UTF-8 are as Python gives them."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        encoded = [text.encode() for text in texts]
+        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
         self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
         self._ends = np.cumsum([0, *map(len, encoded)])
 
@@ -114,4 +114,4 @@ class Texts(Sequence[str]):
 
     def __getitem__(self, index: Any) -> Any:
         position = range(len(self))[index]  # turns negative positions, refuses what is out of range
-        return self._bytes[self._ends[position] : self._ends[position + 1]].tobytes().decode()
+        return self._bytes[self._ends[position] : self._ends[position + 1]].tobytes().decode("utf-8", "surrogateescape")

@@ -10,6 +10,7 @@ Objects marked as difficult are objects like any other here: trained on and scor
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -25,6 +26,8 @@ from detkit.errors import UserError
 
 CHALLENGE = "The VOC"
 """How ``source/database`` begins in the challenges' own files."""
+DECLARED = re.compile(rb"""\s*<\?xml[^>]*encoding\s*=\s*["']([\w.-]+)""")
+"""The encoding that an XML file names."""
 
 
 class VocObject(NamedTuple):
@@ -133,15 +136,12 @@ def read_voc(path: Path) -> VocFile:
     Raises:
         UserError: it is no XML, was cut short, or is of something else.
     """
-    try:
-        tree = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise UserError(f"{path} is no XML, or was cut short ({error}); copy or export it again") from None
+    tree = _parse(path)
     if tree.tag != "annotation":
         raise UserError(f"{path} is not in VOC's format: it holds <{tree.tag}>, not <annotation>")
     first = 1 if (tree.findtext("source/database") or "").startswith(CHALLENGE) else 0
     height, width = _number(tree.findtext("size/height")), _number(tree.findtext("size/width"))
-    size = (int(height), int(width)) if height >= 1 and width >= 1 else None
+    size = (int(height), int(width)) if 1 <= height < math.inf and 1 <= width < math.inf else None
     objects = []
     for item in tree.findall("object"):  # plain tags: paths are several times slower
         around = item.find("bndbox")
@@ -150,6 +150,22 @@ def read_voc(path: Path) -> VocFile:
         box = [left - first, top - first, right - left + first, bottom - top + first]
         objects.append(VocObject((item.findtext("name") or "").strip(), box, (item.findtext("difficult") or "").strip() == "1"))
     return VocFile(size, Path((tree.findtext("filename") or "").strip().replace("\\", "/")).name, objects)
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    try:
+        content = path.read_bytes()
+        declared = DECLARED.match(content)
+        try:
+            return ElementTree.fromstring(content)
+        except ValueError:  # an encoding of several bytes a character, which the parser leaves to others
+            if declared is None:
+                raise
+            return ElementTree.fromstring(content.decode(declared[1].decode()))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check who may read it") from None
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise UserError(f"{path} is no XML, or was cut short ({error}); copy or export it again") from None
 
 
 def _number(text: str | None) -> float:

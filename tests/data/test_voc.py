@@ -1,10 +1,13 @@
 """Pascal VOC's format: layouts, corners, classes, mending, and the sentences."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
 
+from detkit.data.dataset import EvalDataset
 from detkit.data.layout import open_data
 from detkit.data.spec import Data
 from detkit.errors import UserError
@@ -200,3 +203,47 @@ def test_blood_cells_in_both_formats_are_the_same_samples(shared_data, tmp_path)
         for index in range(len(one)):
             a, b = one.sample(index, image), other.sample(index, image)
             assert a.boxes.tolist() == b.boxes.tolist() and a.labels.tolist() == b.labels.tolist() and a.size == b.size
+
+
+@pytest.mark.parametrize("encoding", ["GBK", "gb2312", "Shift_JIS", "Big5", "ISO-8859-1", "UTF-16", "utf-8", "windows-1252"])
+def test_the_declared_encoding_is_decoded(small, tmp_path, encoding):
+    name = "café" if encoding in ("ISO-8859-1", "windows-1252") else "犬"
+    data = small(b=voc([(name, 5, 6, 25, 16)]), c=DOG)
+    text = f'<?xml version="1.0" encoding="{encoding}"?>' + voc([(name, 5, 6, 25, 16)])
+    (tmp_path / "Annotations/a.xml").write_bytes(text.encode(encoding))
+    assert shown(open_data(data).train)[0] == ("a", name, *BOX)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'<?xml version="1.0" encoding="GBK"?><annotation>\xff\xff</annotation>',
+        b'<?xml version="1.0" encoding="martian"?><annotation/>',
+        b'<?xml version="1.0"?>\n<annotation>\xff</annotation>',
+        b"<annotation>\n<object></annotation>",
+        b"",
+    ],
+)
+def test_what_is_no_xml_is_a_sentence(small, tmp_path, content):
+    data = small()
+    (tmp_path / "Annotations/a.xml").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.xml is no XML, or was cut short \(.*export it again"):
+        open_data(data)
+
+
+def test_an_infinite_size_is_none(small):
+    splits = open_data(small(a=voc([("dog", 5, 6, 25, 16)], size=("inf", "1e999"))))
+    assert splits.train.size(0) == (40, 60)
+
+
+def test_file_names_that_are_no_utf8(small, tmp_path):
+    data, name = small(lists=False), os.fsdecode(b"im\xe9")
+    for split, stem in (("train", name), ("valid", "b")):
+        texts(tmp_path / split, {f"{stem}.xml": DOG})
+        images(tmp_path / split, "x.png")
+        (tmp_path / split / "x.png").rename(tmp_path / split / f"{stem}.png")
+    for folder in ("Annotations", "JPEGImages"):
+        shutil.rmtree(tmp_path / folder)
+    annotations = open_data(data).train
+    assert annotations.paths[0] == str(tmp_path / "train" / f"{name}.png")
+    assert EvalDataset(annotations, data)[0].size == (40, 60)
