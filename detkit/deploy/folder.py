@@ -25,21 +25,28 @@ class OutputFolder:
         self._record = path / RECORD
         self._own = _recorded(self._record)
 
+    def check(self, path: Path) -> None:
+        """Refuse a file that is not from an earlier prediction.
+
+        Raises:
+            UserError: there is such a file.
+        """
+        if path.relative_to(self.path).as_posix() not in self._own and os.path.lexists(path) and not path.is_dir():
+            raise UserError(f"{path} exists, and is not from an earlier prediction; give another folder with --output")
+
     def claim(self, path: Path) -> Path:
         """Return ``path``, a file in the folder, ready to be written: its parent exists, and it is on record.
 
         Raises:
             UserError: there is such a file, and no prediction wrote it.
         """
+        self.check(path)
         name = path.relative_to(self.path).as_posix()
         path.parent.mkdir(parents=True, exist_ok=True)
-        if name in self._own:
-            return path
-        if os.path.lexists(path) and not path.is_dir():
-            raise UserError(f"{path} exists, and is not from an earlier prediction; give another folder with --output")
-        with self._record.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(name) + "\n")
-        self._own.add(name)
+        if name not in self._own:
+            with self._record.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(name) + "\n")
+            self._own.add(name)
         return path
 
 

@@ -124,8 +124,7 @@ class ImageSource:
             UserError: the file that was given by itself cannot be read.
         """
         self.skipped.clear()
-        for file in self.files:
-            name = file.relative_to(self.root or "").as_posix()
+        for file, name in zip(self.files, self.names(), strict=True):
             try:
                 image = load_image(file)
             except UserError as error:
@@ -134,6 +133,10 @@ class ImageSource:
                 self.skipped.append(Skipped(name, str(error)))
                 continue
             yield Frame(name, image)
+
+    def names(self) -> list[str]:
+        """Return what the images are called, readable or not."""
+        return [file.relative_to(self.root or "").as_posix() for file in self.files]
 
 
 class VideoSource:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -16,7 +16,7 @@ import cv2
 
 from detkit.deploy.folder import OutputFolder
 from detkit.deploy.found import Found
-from detkit.deploy.sources import Frame, Source, is_text
+from detkit.deploy.sources import Frame, ImageSource, Source, is_text
 from detkit.drawing import save_picture
 from detkit.errors import UserError
 from detkit.spec import suggestion
@@ -49,7 +49,7 @@ def open_writers(kinds: Sequence[str], source: Source, output: Path) -> list[Wri
     """Return a writer for each of ``kinds`` (of `KINDS`), into the folder ``output``.
 
     Raises:
-        UserError: a kind that does not exist.
+        UserError: a kind that does not exist, or a file of the user's in the way, as far as that is known beforehand.
     """
     folder = OutputFolder(output)
     writers: list[Writer] = []
@@ -64,7 +64,19 @@ def open_writers(kinds: Sequence[str], source: Source, output: Path) -> list[Wri
             writers.append(TextWriter(folder, "labels"))
         else:
             raise UserError(f"predictions cannot be saved as '{kind}'{suggestion(kind, KINDS)}")
+    for path in (path for writer in writers for path in _foreseen(writer, source)):
+        folder.check(path)
     return writers
+
+
+def _foreseen(writer: Writer, source: Source) -> Iterator[Path]:
+    """Yield the files that a writer will write, and any labels that its own would be mixed with."""
+    if isinstance(writer, TextWriter):
+        yield from writer.path.rglob("*.txt")
+    elif isinstance(writer, _FileWriter):
+        yield writer.path
+    elif isinstance(writer, PictureWriter) and isinstance(source, ImageSource):
+        yield from map(writer.place, source.names())
 
 
 class PictureWriter:
@@ -78,10 +90,12 @@ class PictureWriter:
 
     def write(self, frame: Frame, found: Found) -> None:
         """Draw the objects."""
-        path = self.path / frame.name
-        kept = path.suffix.lower() in PICTURES
-        place = self._folder.claim(path if kept else path.with_name(path.name + ".jpg"))
-        save_picture(place, found.draw(frame.image))
+        save_picture(self._folder.claim(self.place(frame.name)), found.draw(frame.image))
+
+    def place(self, name: str) -> Path:
+        """Return the file for an image."""
+        path = self.path / name
+        return path if path.suffix.lower() in PICTURES else path.with_name(path.name + ".jpg")
 
     def close(self) -> None:
         """Pictures are whole already."""

@@ -67,6 +67,10 @@ def test_predicting_again_replaces_predictions_and_no_other_file(capsys, checkpo
         "error: photos/labels/1.txt exists, and is not from an earlier prediction; give another folder with --output"
     )
     assert (labels / "1.txt").read_text() == "my own"
+    assert [path.name for path in photos.glob("**/[!0-2]*")] == ["labels"], "nothing is written before it is refused"
+    (photos.parent / "2.png").write_text("my own")
+    told(capsys, checkpoint, "photos", *EVERYTHING, "--save", "json", "pictures", "--output", ".", status=2)
+    assert sorted(path.name for path in photos.parent.iterdir()) == ["2.png", "photos", "runs"]
     told(capsys, checkpoint, "photos", *EVERYTHING, "--save", "json", "--output", "photos")
     assert len(json.loads((photos / "predictions.json").read_text())) == 3
 
