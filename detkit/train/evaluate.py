@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import torch
@@ -15,12 +17,16 @@ from detkit.errors import UserError
 from detkit.evaluation.coco import CocoResult
 from detkit.experiment import Experiment
 from detkit.overrides import override
+from detkit.parts import Detector
+from detkit.train.interrupt import ctrl_c_for_the_caller
 from detkit.train.loaders import Loaders
 from detkit.train.module import DetectorModule
 from detkit.train.options import check_trainer
 from detkit.train.progress import progress_callback
 from detkit.train.runs import tell
 from detkit.train.trainer import quiet, refusals
+
+RESULTS = "results.json"
 
 
 class Evaluation(NamedTuple):
@@ -54,6 +60,11 @@ def evaluate(
     if experiment.model != trained.model:
         raise UserError("model: a checkpoint is evaluated as the model that it holds; override data, recipe.batch or trainer")
     check_trainer(experiment.trainer)
+    with _writable(output or checkpoint.parent / "eval") as folder:
+        return _score(detector, experiment, names, folder, progress)
+
+
+def _score(detector: Detector, experiment: Experiment, names: Sequence[str], folder: Path, progress: bool) -> Evaluation:
     val, notes = open_val(experiment.data, names)
     for note in notes:
         tell(note)
@@ -61,17 +72,39 @@ def evaluate(
     module = DetectorModule(detector, experiment, names)
     with quiet():
         trainer = _trainer(experiment, progress)
-        trainer.validate(module, datamodule=Loaders(experiment, val), verbose=False)
-    assert module.result is not None
-    paths = {"results": (output or checkpoint.parent / "eval") / "results.json"}
+        with refusals(), ctrl_c_for_the_caller():
+            trainer.validate(module, datamodule=Loaders(experiment, val), verbose=False)
+    if module.result is None:
+        raise UserError(f"trainer.limit_val_batches={trainer.limit_val_batches} leaves nothing to evaluate")
     if trainer.is_global_zero:
-        paths["results"].parent.mkdir(parents=True, exist_ok=True)
-        module.metric.write_results(paths["results"])
-    return Evaluation(module.result, paths)
+        module.metric.write_results(folder / RESULTS)
+    return Evaluation(module.result, {"results": folder / RESULTS})
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[Path]:
+    """Make the folder before the work; remove it again if the work fails and it is new and empty.
+
+    Raises:
+        UserError: it cannot be written to.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: results cannot be written there ({error.strerror or error}); give another folder") from None
+    try:
+        yield folder
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 def _trainer(experiment: Experiment, progress: bool) -> Trainer:
-    with refusals():
+    with refusals(ValueError, TypeError):
         return Trainer(
             **experiment.trainer,
             callbacks=[progress_callback()] if progress else [],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +14,11 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from detkit.data.extra import check_transforms
 from detkit.data.layout import open_data
-from detkit.errors import UserError
 from detkit.evaluation.coco import CocoResult
 from detkit.experiment import Experiment
 from detkit.train.checkpoints import BEST, LAST, file_name
 from detkit.train.history import History
-from detkit.train.interrupt import Interrupted
+from detkit.train.interrupt import Interrupted, ctrl_c_for_the_caller
 from detkit.train.loaders import Loaders
 from detkit.train.module import DetectorModule
 from detkit.train.optimization import derive
@@ -24,7 +26,7 @@ from detkit.train.options import check_trainer
 from detkit.train.pictures import VAL_PICTURE
 from detkit.train.runs import CONFIG, new_run, tell
 from detkit.train.start import check_classes, checkpoint_to_resume, new_detector
-from detkit.train.trainer import METRICS, make_trainer, quiet
+from detkit.train.trainer import METRICS, make_trainer, quiet, refusals
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Result:
 
     Attributes:
         run: the run folder.
-        best: COCO's numbers of the best epoch by AP; None before the first evaluation.
+        best: COCO's numbers of the best epoch by AP; None before the first evaluation, and without boxes to find.
         best_epoch: which one that is, from 1.
         last: COCO's numbers of the latest evaluation.
         interrupted: the user stopped it; ``fit(..., resume=run)`` goes on.
@@ -78,15 +80,13 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
         check_classes(checkpoint, splits.names)
         detector = experiment.model.build(len(splits.names))
     detector.to(memory_format=torch.channels_last)  # a fifth quicker on a CPU; also what GPUs' tensor cores read
+    ranked = len(splits.val.boxes) > 0
+    if not ranked:
+        tell("the validation images have no boxes, so AP cannot be computed; best.ckpt will be the last epoch's")
     run = resume or _new_run(Path(experiment.output).expanduser() / name)
     history = History(run / METRICS)
-    with quiet():
-        try:
-            trainer = make_trainer(experiment, run, history, progress)
-        except UserError:
-            if resume is None:
-                _discard(run)
-            raise
+    with quiet(), nullcontext() if resume else _discarded_unless_begun(run, history):
+        trainer = make_trainer(experiment, run, history, progress, ranked=ranked)
         recipe = derive(experiment.recipe, len(splits.train), len(splits.names), trainer.world_size)
         data = experiment.data.model_copy(update={"size": experiment.data.shape})  # what a default meant here
         experiment = experiment.model_copy(update={"recipe": recipe, "data": data})
@@ -94,7 +94,8 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
         trainer.precision_plugin.convert_module(module)  # before averages are copied from it and states loaded into it
         interrupted = False
         try:
-            trainer.fit(module, datamodule=Loaders(experiment, splits.val, splits.train), ckpt_path=checkpoint)
+            with refusals(), ctrl_c_for_the_caller():
+                trainer.fit(module, datamodule=Loaders(experiment, splits.val, splits.train), ckpt_path=checkpoint)
         except Interrupted:
             interrupted = True
     return _result(run, history, interrupted, time.monotonic() - started, trainer.global_rank)
@@ -105,10 +106,20 @@ def _new_run(parent: Path) -> Path:
     return new_run(parent) if getattr(rank_zero_only, "rank", 0) == 0 else parent
 
 
+@contextmanager
+def _discarded_unless_begun(run: Path, history: History) -> Iterator[None]:
+    """Remove the new folder ``run`` after an error before the end of the first batch: it holds nothing that was trained."""
+    try:
+        yield
+    except BaseException:
+        if not history.begun:
+            _discard(run)
+        raise
+
+
 @rank_zero_only
 def _discard(run: Path) -> None:
-    """Remove the folder of a run that cannot start; nothing is in it yet."""
-    run.rmdir()
+    shutil.rmtree(run, ignore_errors=True)
 
 
 def _result(run: Path, history: History, interrupted: bool, seconds: float, rank: int) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from detkit.errors import UserError
 from detkit.evaluation.coco import ClassResult, CocoResult
 from detkit.train.module import DetectorModule
 
@@ -23,7 +25,7 @@ class History(Callback):
 
     Attributes:
         rows: of the finished epochs; an epoch without evaluation has no COCO numbers.
-        best: (epoch from 1, result) of the highest AP so far.
+        best: (epoch from 1, result) of the highest AP so far; None where there are no boxes to find.
         last: (epoch from 1, result) of the latest evaluation.
     """
 
@@ -33,6 +35,7 @@ class History(Callback):
         self.best: tuple[int, CocoResult] | None = None
         self.last: tuple[int, CocoResult] | None = None
         self._sums: dict[str, Tensor] = {}
+        self._latest: dict[str, Tensor] = {}
         self._batches = 0
         self._seconds = 0.0
         self._started = 0.0
@@ -50,9 +53,33 @@ class History(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add up the losses where they are, without reading them."""
-        for name, loss in cast(DetectorModule, pl_module).losses.items():
+        self._latest = cast(DetectorModule, pl_module).losses
+        for name, loss in self._latest.items():
             self._sums[name] = loss + self._sums[name].to(loss.device) if name in self._sums else loss.clone()
         self._batches += 1
+        if trainer.is_last_batch:
+            self._check_loss(trainer)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a batch has been trained on."""
+        return bool(self.rows or self._batches)
+
+    def _check_loss(self, trainer: Trainer) -> None:
+        """Check the latest loss once an epoch, before anything of the epoch is evaluated or saved.
+
+        That of the last batch, not the mean: under 16-mixed one batch may overflow and is skipped.
+
+        Raises:
+            UserError: training has diverged.
+        """
+        loss = trainer.strategy.reduce(sum(self._latest.values()), reduce_op="mean").item()
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at the end of epoch {trainer.current_epoch + 1} (learning rate "
+                f"{trainer.optimizers[0].param_groups[-1]['lr']:g}, trainer.precision {trainer.precision}); nothing of this "
+                "epoch is saved. Write a smaller recipe.optimizer.lr, a recipe.clip, or trainer.precision=32-true"
+            )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the row and write the file."""
@@ -62,7 +89,7 @@ class History(Callback):
         if result is not None:
             row |= result.numbers
             self.last = (epoch, result)
-            if self.best is None or _single(result) > _single(self.best[1]):
+            if result.numbers["AP"] >= 0 and (self.best is None or _single(result) > _single(self.best[1])):
                 self.best = self.last
         row["lr"] = trainer.optimizers[0].param_groups[-1]["lr"]
         row["seconds"] = round(self._elapsed(), 3)

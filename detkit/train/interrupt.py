@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -96,3 +98,21 @@ class Interruption(Callback):
         if stop:
             log.warning("stopping; a second Ctrl-C kills")
         return stop
+
+
+@contextmanager
+def ctrl_c_for_the_caller() -> Iterator[None]:
+    """Give a Ctrl-C that nobody listens to (before training, in evaluation) back to the caller, after Lightning's clean-up.
+
+    Lightning would end the process with status 1, and leave it deaf to further ones.
+    """
+    listening = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as leaving:
+        if not isinstance(leaving.__context__, KeyboardInterrupt):
+            raise
+        if listening:
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None

@@ -61,3 +61,6 @@ def check_trainer(options: Mapping[str, Any]) -> None:
             raise SpecError(f"trainer.{name}", f"detkit decides this; {INSTEAD[name]}")
         if name not in known:
             raise SpecError("trainer", f"Lightning's Trainer has no argument '{name}'{suggestion(name, known)}")
+        value = options[name]
+        if name.startswith("limit_") and value is not None and not isinstance(value, int | float):
+            raise SpecError(f"trainer.{name}", f"'{value}' is no number; write 10 for ten batches or 0.1 for a tenth of them")

@@ -142,8 +142,9 @@ def scores(trainer: Trainer, pl_module: LightningModule) -> dict[str, str]:
     losses = cast(DetectorModule, pl_module).losses
     if losses:
         shown["loss"] = f"{sum(loss.item() for loss in losses.values()):.3f}"
-    if "AP" in trainer.callback_metrics:
-        shown["AP"] = f"{trainer.callback_metrics['AP'].item():.3f}"
+    average = trainer.callback_metrics["AP"].item() if "AP" in trainer.callback_metrics else -1
+    if average >= 0:  # else there are no boxes to find
+        shown["AP"] = f"{average:.3f}"
     return shown
 
 

@@ -38,8 +38,15 @@ BY_DESIGN = (
 """Warnings of Lightning about what detkit does on purpose."""
 
 
-def make_trainer(experiment: Experiment, run: Path, history: History, progress: bool) -> Trainer:
+def make_trainer(experiment: Experiment, run: Path, history: History, progress: bool, *, ranked: bool = True) -> Trainer:
     """Return the Trainer of a run.
+
+    Args:
+        experiment: what to train.
+        run: its folder.
+        history: that the run is written to.
+        progress: show a bar or lines.
+        ranked: AP says which epoch is best and when to stop; else there are no boxes to find, and it is the last one.
 
     Raises:
         UserError: a ``trainer.*`` value that Lightning refuses.
@@ -47,12 +54,12 @@ def make_trainer(experiment: Experiment, run: Path, history: History, progress: 
     recipe = experiment.recipe
     options = {"log_every_n_steps": LOG_EVERY} | experiment.trainer
     logger = TensorBoardLogger(run, name="tensorboard", version="") if experiment.logger == "tensorboard" else False
-    with refusals():
+    with refusals(ValueError, TypeError):
         return Trainer(
             **options,
             max_epochs=recipe.epochs,
             gradient_clip_val=recipe.clip,
-            callbacks=_callbacks(experiment, run, history, progress),
+            callbacks=_callbacks(experiment, run, history, progress, ranked),
             logger=logger,
             plugins=[SafeCheckpointIO()],
             default_root_dir=run,
@@ -64,7 +71,7 @@ def make_trainer(experiment: Experiment, run: Path, history: History, progress: 
         )
 
 
-def _callbacks(experiment: Experiment, run: Path, history: History, progress: bool) -> list[Callback]:
+def _callbacks(experiment: Experiment, run: Path, history: History, progress: bool, ranked: bool) -> list[Callback]:
     """Return the callbacks in the order in which they act: averages and records first, then stopping, then saving."""
     recipe = experiment.recipe
     callbacks: list[Callback] = []
@@ -73,20 +80,22 @@ def _callbacks(experiment: Experiment, run: Path, history: History, progress: bo
     callbacks += [RandomStates(experiment.seed), Configuration(run), history, Pictures(run)]
     if progress:
         callbacks.append(progress_callback())
-    if recipe.patience is not None:
+    if recipe.patience is not None and ranked:
         callbacks.append(EarlyStopping("AP", mode="max", patience=recipe.patience, check_on_train_epoch_end=False))
-    callbacks += [Interruption(run / file_name(LAST)), RunCheckpoint(run, BEST, monitor="AP"), RunCheckpoint(run, LAST)]
+    best = RunCheckpoint(run, BEST, monitor="AP" if ranked else "epoch")
+    callbacks += [Interruption(run / file_name(LAST)), best, RunCheckpoint(run, LAST)]
     if recipe.checkpoint_steps is not None:
         callbacks.append(RunCheckpoint(run, LAST, steps=recipe.checkpoint_steps))
     return callbacks
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turn what Lightning says of unusable Trainer arguments into a user's error."""
+def refusals(*further: type[Exception]) -> Iterator[None]:
+    """Turn what Lightning says of unusable Trainer arguments, and ``further`` errors, into a user's error."""
+    kinds: tuple[type[Exception], ...] = (MisconfigurationException, *further)
     try:
         yield
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except kinds as error:
         raise UserError(f"trainer: {error}") from error
 
 

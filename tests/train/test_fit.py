@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import warnings
 
 import pytest
@@ -153,6 +154,8 @@ def test_other_data_cannot_take_over_a_run(done, rectangles, tmp_path):
         ("trainer.device=2", "no argument 'device'; did you mean 'devices'"),
         ("trainer.precision=17", "trainer: .*17"),
         ("recipe.freeze=backbonne", "no part 'backbonne' with parameters; did you mean 'backbone'"),
+        ("trainer.limit_val_batches=0.1", "trainer: .*limit_val_batches"),
+        ("trainer.limit_train_batches=0.1", "trainer.limit_train_batches=0.1 leaves none"),
         ("init=nowhere.ckpt", "there is no checkpoint nowhere.ckpt"),
     ],
 )
@@ -249,3 +252,82 @@ def test_yolov8n_learns_sixteen_photographs_by_heart(shared_data, tmp_path):
         output=str(tmp_path),
     )
     assert fit(experiment).best.numbers["AP50"] > 0.9
+
+
+def test_a_loss_that_is_no_number_ends_the_run_before_its_checkpoint_is_replaced(rectangles, tmp_path, monkeypatch):
+    original = DetectorModule.training_step
+
+    def diverging(self, batch, batch_idx):
+        loss = original(self, batch, batch_idx)
+        if self.trainer.current_epoch == 1:
+            loss = loss * float("nan")
+            self.losses = {name: value * float("nan") for name, value in self.losses.items()}
+        return loss
+
+    monkeypatch.setattr(DetectorModule, "training_step", diverging)
+    with pytest.raises(
+        UserError, match=r"the loss is nan at the end of epoch 2 \(learning rate [\d.e-]+, trainer.precision 32"
+    ):
+        fit(tiny_experiment(rectangles, tmp_path), progress=False)
+    weights = read_checkpoint(tmp_path / "run/0/last.ckpt").live
+    assert all(value.isfinite().all() for value in weights.values() if value.is_floating_point())
+
+
+def test_without_boxes_to_find_the_last_epoch_is_best(rectangles, tmp_path, caplog, capsys):
+    content = json.loads((rectangles / "annotations/instances_val2017.json").read_text())
+    (tmp_path / "val.json").write_text(json.dumps(content | {"annotations": []}))
+    files = [
+        f"data.val_annotations={tmp_path}/val.json",
+        f"data.train_annotations={rectangles}/annotations/instances_train2017.json",
+    ]
+    folders = [f"data.{split}_images={rectangles / split}2017" for split in ("train", "val")]
+    experiment = tiny_experiment(rectangles, tmp_path, epochs=2, patience=1)
+    result = fit(override(experiment, [*files, *folders]))
+    assert "AP cannot be computed; best.ckpt will be the last epoch's" in caplog.text
+    assert result.best is None
+    assert "-1.0" not in capsys.readouterr().err
+    assert torch.load(result.paths["best"], weights_only=True)["epoch"] == 1
+
+
+def interrupt(self, *arguments):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_before_training_is_the_callers(rectangles, tmp_path, monkeypatch):
+    monkeypatch.setattr(DetectorModule, "configure_optimizers", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_experiment(rectangles, tmp_path), progress=False)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not list((tmp_path / "run").glob("*"))
+
+
+def test_ctrl_c_in_evaluation_is_the_callers(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(DetectorModule, "validation_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(done.paths["best"], output=tmp_path / "new", progress=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_error_in_the_first_batch_leaves_no_run_folder(rectangles, tmp_path, monkeypatch):
+    def broken(self, batch, batch_idx):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(DetectorModule, "training_step", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fit(tiny_experiment(rectangles, tmp_path), progress=False)
+    assert not list((tmp_path / "run").glob("*"))
+
+
+def test_where_results_cannot_be_written_is_found_before_evaluation(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(DetectorModule, "validation_step", interrupt)
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match="file.*: results cannot be written there .*; give another folder"):
+            evaluate(done.paths["best"], output=folder, progress=False)
+
+
+def test_a_limit_that_leaves_nothing_to_evaluate_is_refused(done, tmp_path):
+    for limit in ("0", "0.1"):
+        with pytest.raises(UserError, match=r"trainer.*limit_val_batches"):
+            evaluate(done.paths["best"], [f"trainer.limit_val_batches={limit}"], output=tmp_path / "new", progress=False)

@@ -20,6 +20,7 @@ def live(history, epoch, ap=None, loss=1.0):
     trainer = SimpleNamespace(
         current_epoch=epoch,
         is_global_zero=True,
+        is_last_batch=False,
         strategy=SimpleNamespace(reduce=lambda value, reduce_op: value),
         optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])],
     )

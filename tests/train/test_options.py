@@ -28,6 +28,11 @@ def test_whole_batches_are_not_cast_to_half_precision():
         check_trainer({"precision": "bf16-true"})
 
 
+def test_a_limit_is_a_number():
+    with pytest.raises(UserError, match=r"trainer\.limit_val_batches: 'abc' is no number; write 10"):
+        check_trainer({"limit_val_batches": "abc"})
+
+
 def test_max_epochs_names_the_recipe():
     with pytest.raises(UserError, match=r"write recipe\.epochs"):
         check_trainer({"max_epochs": 3})
