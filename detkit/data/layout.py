@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from detkit.data.annotations import Annotations
 from detkit.data.coco import CocoReader
+from detkit.data.headers import check_images
 from detkit.data.packing import pack
 from detkit.data.presets import DEFAULT, PRESETS
 from detkit.data.raw import RawSplit, Reader, listing
@@ -42,7 +43,7 @@ def open_data(data: Data) -> Splits:
 
     Raises:
         UserError: there is no data set at ``data.root``, a file is not what it should be, images are missing, or a category of
-            the validation split is unknown to the training split.
+            the validation split is unknown to the training split; an image is no image, or has another size than annotated.
     """
     reader = _reader(data)
     train_raw, val_raw = reader.read("train"), reader.read("val")
@@ -56,6 +57,9 @@ def open_data(data: Data) -> Splits:
         raise UserError(
             f"{train_raw.where} has no usable box in its {len(train)} images, so there is nothing to learn{reasons}"
         )
+    for split, raw, packed in (("train", train_raw, train), ("val", val_raw, val)):
+        if not raw.upright:  # else the reader asked each image for its size
+            check_images(packed, split)
     return Splits(train, val, names, list(dict.fromkeys(train_notes + val_notes + stray_notes)))
 
 

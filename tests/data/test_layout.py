@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from detkit.data import headers
 from detkit.data.layout import open_data, open_val
 from detkit.data.spec import Data
 from detkit.errors import UserError
@@ -327,3 +329,39 @@ def test_pycocotools_reads_what_is_written(rectangles):
     ground_truth.dataset = splits.val.to_coco()
     ground_truth.createIndex()
     assert sorted(ground_truth.getImgIds()) == splits.val.image_ids.tolist()
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_bad_images_are_found_before_the_first_step(small, tmp_path, split):
+    data = small(
+        {f"annotations/instances_{name}.json": two(names=(f"{name}.png", "b.png")) for name in ("train", "val")},
+        ("images/train.png", "images/val.png", "images/b.png"),
+    )
+    open_data(data)
+    file = tmp_path / f"images/{split}.png"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:12])
+    with pytest.raises(UserError, match=rf"{split}\.png is cut short or in no format"):
+        open_data(data)
+    write_image(file, picture((40, 50), {}))
+    with pytest.raises(UserError, match=rf"{split}\.png is 50x40 pixels, but annotated as 60x40"):
+        open_data(data)
+
+
+@pytest.mark.parametrize(("orientation", "stored"), [(1, (40, 60)), (3, (40, 60)), (6, (40, 60)), (8, (60, 40))])
+def test_images_annotated_as_stored_or_turned_are_both_right(small, tmp_path, orientation, stored):
+    content = two(names=("a.jpg", "a.jpg"))
+    data = small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), content))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.zeros((*stored, 3), np.uint8)).save(tmp_path / "images/a.jpg", exif=exif)
+    assert open_data(data).train.size(0) == (40, 60)
+
+
+def test_what_only_the_decoder_knows_is_right_too(small, tmp_path, monkeypatch):
+    def unknown(path):
+        raise UserError(path)
+
+    data = small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), two()))
+    monkeypatch.setattr(headers, "image_size", unknown)
+    open_data(data)

@@ -1,0 +1,47 @@
+"""Looking at every image file before the first step, so that a bad one does not cost an epoch."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tqdm import tqdm
+
+from detkit.data.annotations import Annotations
+from detkit.data.files import TURNED, image_size
+from detkit.data.images import load_annotated
+from detkit.errors import UserError
+
+THREADS = 16
+"""They wait for the disk more than they compute."""
+
+
+def check_images(annotations: Annotations, split: str) -> None:
+    """Read the header of each image of a split (0.06 ms an image on a local disk), and decode those that look wrong.
+
+    What a header cannot tell (that the end is missing) is found when the image is used.
+
+    Raises:
+        UserError: an image cannot be read, or has another size than annotated.
+    """
+
+    def check(index: int) -> None:
+        path, size = annotations.paths[index], annotations.size(index)
+        if not _looks_right(path, size, annotations.upright):
+            load_annotated(path, size, 1, annotations.upright)  # knows more formats, and says what is wrong
+
+    threads = ThreadPoolExecutor(THREADS)
+    try:
+        checked = threads.map(check, range(len(annotations)))
+        for _ in tqdm(checked, f"checking {split} images", len(annotations), unit="image", delay=2, disable=None):
+            pass
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _looks_right(path: str, size: tuple[int, int], upright: bool) -> bool:
+    try:
+        height, width, orientation = image_size(path)
+    except UserError:
+        return False
+    turned = orientation in TURNED and size == (width, height)
+    return turned or (size == (height, width) and not (upright and orientation in TURNED))
