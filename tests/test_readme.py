@@ -66,7 +66,9 @@ def checkout(tmp_path_factory):
     shutil.copytree(here / "mydata" / "val2017", here / "photographs")
     shutil.copy(here / "photographs" / "1.png", here / "photographs" / "1.jpg")
     (here / "venv").mkdir()
-    (here / "venv" / "bin").symlink_to(Path(sys.executable).parent)
+    for part in Path(sys.prefix).iterdir():
+        (here / "venv" / part.name).symlink_to(part)
+    (here / "venv" / "installed").unlink(missing_ok=True)
     (here / "venv" / "installed").touch()  # as `make setup` leaves it
     (here / "my_se.py").write_text(blocks("README.md", "python")[1], encoding="utf-8")
     return here
