@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
@@ -11,14 +12,17 @@ from detkit.data.files import TURNED, image_size
 from detkit.data.images import load_annotated
 from detkit.errors import UserError
 
+ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
+"""How a whole JPEG or PNG file ends, by its beginning."""
+TAIL = 64
 THREADS = 16
 """They wait for the disk more than they compute."""
 
 
 def check_images(annotations: Annotations, split: str) -> None:
-    """Read the header of each image of a split (0.06 ms an image on a local disk), and decode those that look wrong.
+    """Read header and end of each image of a split (at most 0.1 ms an image on a local disk), and decode those that look wrong.
 
-    What a header cannot tell (that the end is missing) is found when the image is used.
+    What is damaged between the two is found when the image is used.
 
     Raises:
         UserError: an image cannot be read, or has another size than annotated.
@@ -43,5 +47,15 @@ def _looks_right(path: str, size: tuple[int, int], upright: bool) -> bool:
         height, width, orientation = image_size(path)
     except UserError:
         return False
+    if not _has_end(path):
+        return False
     turned = orientation in TURNED and size == (width, height)
     return turned or (size == (height, width) and not (upright and orientation in TURNED))
+
+
+def _has_end(path: str) -> bool:
+    with open(path, "rb") as file:  # noqa: PTH123 (a hundred thousand files)
+        start = file.read(4)
+        end = next((end for beginning, end in ENDS.items() if start.startswith(beginning)), b"")
+        file.seek(-min(TAIL, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return end in file.read()

@@ -57,9 +57,8 @@ def open_data(data: Data) -> Splits:
         raise UserError(
             f"{train_raw.where} has no usable box in its {len(train)} images, so there is nothing to learn{reasons}"
         )
-    for split, raw, packed in (("train", train_raw, train), ("val", val_raw, val)):
-        if not raw.upright:  # else the reader asked each image for its size
-            check_images(packed, split)
+    check_images(train, "train")
+    check_images(val, "val")
     return Splits(train, val, names, list(dict.fromkeys(train_notes + val_notes + stray_notes)))
 
 

@@ -331,8 +331,9 @@ def test_pycocotools_reads_what_is_written(rectangles):
     assert sorted(ground_truth.getImgIds()) == splits.val.image_ids.tolist()
 
 
+@pytest.mark.parametrize("half", [True, False])
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_bad_images_are_found_before_the_first_step(small, tmp_path, split):
+def test_bad_images_are_found_before_the_first_step(small, tmp_path, split, half):
     data = small(
         {f"annotations/instances_{name}.json": two(names=(f"{name}.png", "b.png")) for name in ("train", "val")},
         ("images/train.png", "images/val.png", "images/b.png"),
@@ -340,12 +341,24 @@ def test_bad_images_are_found_before_the_first_step(small, tmp_path, split):
     open_data(data)
     file = tmp_path / f"images/{split}.png"
     whole = file.read_bytes()
-    file.write_bytes(whole[:12])
+    file.write_bytes(whole[: len(whole) // 2 if half else 12])
     with pytest.raises(UserError, match=rf"{split}\.png is cut short or in no format"):
         open_data(data)
     write_image(file, picture((40, 50), {}))
     with pytest.raises(UserError, match=rf"{split}\.png is 50x40 pixels, but annotated as 60x40"):
         open_data(data)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_bytes_after_the_end_of_an_image_do_no_harm(small, tmp_path, suffix):
+    name = f"a.{suffix}"
+    content = two(names=(name, name))
+    data = small(
+        dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), content), (f"images/{name}",)
+    )
+    with (tmp_path / "images" / name).open("ab") as file:
+        file.write(bytes(500))
+    open_data(data)
 
 
 @pytest.mark.parametrize(("orientation", "stored"), [(1, (40, 60)), (3, (40, 60)), (6, (40, 60)), (8, (60, 40))])

@@ -281,7 +281,7 @@ def test_images_without_boxes_are_batched(splits, tmp_path):
 
 def test_memory_of_annotations_is_flat_arrays(splits):
     held = vars(splits.train)
-    assert {type(value).__name__ for name, value in held.items() if name != "names"} == {"ndarray", "Texts"}
+    assert {type(value).__name__ for name, value in held.items() if name not in ("names", "upright")} == {"ndarray", "Texts"}
     assert {type(value) for value in vars(splits.train.paths).values()} == {np.ndarray}
 
 
