@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from detkit.errors import UserError
 from detkit.structures import Batch, Detections
 
 BACKGROUND = (32, 32, 36)
@@ -132,9 +133,16 @@ def sheet(tiles: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray
 
 
 def save_picture(path: Path, image: np.ndarray) -> None:
-    """Write an RGB image; the suffix says the format."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path, quality=92)
+    """Write an RGB image; the suffix says the format.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path, quality=92)
+    except OSError as error:
+        raise UserError(f"the picture {path} cannot be written ({error.strerror or error}); give another folder") from None
 
 
 def _image(batch: Batch, index: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from detkit import drawing
+from detkit.errors import UserError
 from detkit.structures import Batch, Detections, Geometry, Targets
 
 GREY = np.full((120, 200, 3), 128, np.uint8)
@@ -121,3 +122,9 @@ def test_an_empty_sheet_and_tiles_of_several_sizes():
 def test_pictures_are_written_where_no_folder_was(tmp_path):
     drawing.save_picture(tmp_path / "a" / "b.png", one([50, 40, 150, 100]))
     assert (np.asarray(Image.open(tmp_path / "a" / "b.png")) == one([50, 40, 150, 100])).all()
+
+
+def test_a_picture_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"the picture .*file/a\.png cannot be written \(.*\); give another folder"):
+        drawing.save_picture(tmp_path / "file" / "a.png", GREY)
