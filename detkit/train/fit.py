@@ -24,6 +24,7 @@ from detkit.train.module import DetectorModule
 from detkit.train.optimization import derive
 from detkit.train.options import check_trainer
 from detkit.train.pictures import VAL_PICTURE
+from detkit.train.roles import check_model
 from detkit.train.runs import CONFIG, new_run, tell
 from detkit.train.start import check_classes, checkpoint_to_resume, new_detector
 from detkit.train.trainer import METRICS, make_trainer, quiet, refusals
@@ -69,6 +70,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     """
     started = time.monotonic()
     check_trainer(experiment.trainer)
+    check_model(experiment)
     check_transforms(experiment.recipe.augment.extra, experiment.data.shape)
     checkpoint = None if resume is None else checkpoint_to_resume(resume, experiment)
     splits = open_data(experiment.data)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detkit.experiment import Experiment
 from detkit.spec import SpecError, suggestion
 
 
@@ -28,6 +30,23 @@ def check_roles(model: nn.Module, roles: Iterable[str], where: str) -> None:
         depth = role.count(".") + 1
         near = dict.fromkeys(".".join(name.split(".")[:depth]) for name in names)
         raise SpecError(where, f"the model has no part '{role}' with parameters{suggestion(role, near)}")
+
+
+def check_model(experiment: Experiment) -> None:
+    """Build the model before any data is read, without memory for its weights where it can be, and check the recipe's roles.
+
+    Raises:
+        UserError: parts that do not fit together, an unknown role, or nothing is left to train.
+    """
+    classes = 2  # their number is not known yet
+    try:
+        with torch.device("meta"):
+            model = experiment.model.build(classes)
+    except (RuntimeError, NotImplementedError):  # a part that reads a tensor, as in torch.linspace(0, rate, depth).tolist()
+        with torch.random.fork_rng(devices=()):
+            model = experiment.model.build(classes)
+    check_roles(model, experiment.recipe.lr_scale, "recipe.lr_scale")
+    freeze(model, experiment.recipe.freeze)
 
 
 def freeze(model: nn.Module, roles: Iterable[str]) -> list[nn.Module]:

@@ -165,9 +165,20 @@ def test_a_mistake_leaves_no_run_folder(rectangles, tmp_path, change, message):
     assert not list((tmp_path / "run").glob("*"))
 
 
-def test_trainer_arguments_are_checked_before_any_data(tmp_path):
-    with pytest.raises(UserError, match=r"trainer\.max_epochs"):
-        fit(override(tiny_experiment(tmp_path / "missing", tmp_path), ["trainer.max_epochs=3"]))
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("trainer.max_epochs=3", r"trainer\.max_epochs"),
+        ("recipe.freeze=backbonne", r"recipe\.freeze: .*did you mean 'backbone'"),
+        ("recipe.freeze=backbone,neck,head", r"recipe\.freeze: nothing is left to train"),
+        ("recipe.lr_scale.hed=0.1", r"recipe\.lr_scale: .*did you mean 'head'"),
+        ("model.after.c9=Dropping", "c9"),
+    ],
+)
+def test_the_experiment_is_checked_before_any_data(tmp_path, change, message):
+    experiment = override(tiny_experiment(tmp_path / "missing", tmp_path), [change])
+    with pytest.raises(UserError, match=message):
+        fit(experiment)
 
 
 def test_initial_weights_come_from_a_checkpoint_and_frozen_parts_keep_them(done, rectangles, tmp_path):

@@ -1,8 +1,17 @@
+import subprocess
+import sys
+
 import pytest
+import torch
 from torch import nn
 
+from detkit.experiment import Experiment
+from detkit.parts import BlockSpec
+from detkit.recipes import Recipe
 from detkit.spec import SpecError
-from detkit.train.roles import check_roles, freeze
+from detkit.train.roles import check_model, check_roles, freeze
+from detkit.zoo import yolo11, yolov8
+from tests.train.tiny import tiny_model
 
 
 def model():
@@ -41,3 +50,25 @@ def test_an_unknown_role_suggests_its_siblings():
 def test_something_must_be_left_to_train():
     with pytest.raises(SpecError, match="nothing is left to train"):
         freeze(model(), ["backbone", "head"])
+
+
+class Reading(BlockSpec):
+    """Reads a tensor while it is built."""
+
+    def build(self, channels):
+        return nn.Conv2d(channels, channels, int(torch.linspace(0, 1, 3)[-1].item()))
+
+
+READING = tiny_model().model_copy(update={"after": {"c5": Reading()}})
+
+
+@pytest.mark.parametrize("detector", [yolov8("n"), yolo11("n"), tiny_model(), READING])
+def test_every_detector_is_checked_without_drawing_a_number(detector):
+    before = torch.get_rng_state()
+    check_model(Experiment(model=detector, recipe=Recipe(freeze=("backbone",), lr_scale={"neck": 0.1})))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_checking_a_model_needs_no_lightning():
+    code = "import sys, detkit.train.roles; sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
