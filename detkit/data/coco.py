@@ -17,6 +17,8 @@ PATTERNS: dict[Split, tuple[str, ...]] = {
     "val": ("annotations/instances_val*.json", "valid/_annotations.coco.json", "val/_annotations.coco.json"),
 }
 
+IMAGE_FIELDS = {"id", "file_name", "width", "height"}
+BOX_FIELDS = {"id", "image_id", "category_id", "bbox", "area", "iscrowd"}
 LARGEST_ID = 2**53
 """Beyond it, numbers that tools read as floating-point ones are no longer told apart."""
 
@@ -57,7 +59,10 @@ class CocoReader:
         check_present(file.path, paths)
         left_out = {image["id"] for image in file.images[len(images) :]}
         annotations = [entry for entry in file.annotations if entry.get("image_id") not in left_out]
-        return RawSplit(file.path, images, paths, annotations, file.categories)
+        kinds = {"images": (images, IMAGE_FIELDS), "annotations": (annotations, BOX_FIELDS)}
+        lost = {kind: sorted(_filled(entries) - kept) for kind, (entries, kept) in kinds.items()}
+        beyond = [f"{file.path}: fields of {kind} left out: {listing(names)}" for kind, names in lost.items() if names]
+        return RawSplit(file.path, images, paths, annotations, file.categories, beyond=beyond)
 
     def strays(self, split: Split) -> list[str]:
         """Return image files beside a split's that neither its file nor another annotation file lists."""
@@ -183,6 +188,11 @@ def _categories(path: Path, content: dict[str, Any]) -> dict[int, str]:
     if not real:
         raise UserError(f"{path} lists no categories; a detector needs at least one class")
     return {entry["id"]: entry["name"] for entry in sorted(real, key=lambda entry: entry["id"])}
+
+
+def _filled(entries: Sequence[dict[str, Any]]) -> set[str]:
+    """Return the fields that say something in any entry."""
+    return {key for entry in entries for key, value in entry.items() if value}
 
 
 def _distinct(values: Sequence[Any], complaint: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,9 +51,15 @@ def convert(data: Data, out: Path, to: Literal["coco", "yolo", "voc"], link: boo
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} exists and is not an empty folder; name a new one")
     splits = open_data(data)
+    if to == "voc":
+        _check_names(splits.names)
     copier = Copier(link)
     try:
         _write_whole(out, WRITERS[to], splits, copier)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{error.object!a} is no text in UTF-8; rename the image file or class, and mend its annotation"
+        ) from None
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error}); make room there, or name another folder") from None
     both = {"train": splits.train, "val": splits.val}
@@ -62,8 +69,17 @@ def convert(data: Data, out: Path, to: Literal["coco", "yolo", "voc"], link: boo
         splits.names,
         {split: len(annotations) for split, annotations in both.items()},
         {split: len(annotations.labels) - crowds[split] for split, annotations in both.items()},
-        [*splits.notes, *lost, *copier.tally.notes(out)],
+        [*splits.notes, *splits.beyond, *lost, *copier.tally.notes(out)],
     )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if name.strip().splitlines() != [name] or any(ord(letter) < ord(" ") for letter in name):
+            raise UserError(
+                f"the class name {name!r} cannot be written in VOC's format, where names are whole lines of text; rename "
+                "the class in what you convert"
+            )
 
 
 def _write_whole(out: Path, writer: Writer, splits: Splits, copier: Copier) -> None:

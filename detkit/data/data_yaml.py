@@ -78,6 +78,8 @@ def _load(file: Path) -> Any:
 
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); check who may read it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
 

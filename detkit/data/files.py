@@ -59,6 +59,8 @@ def read_list(path: Path) -> list[str]:
         raise UserError(f"there is no list {path}; check the path")
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check who may read it") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8 ({error}); save it as such") from None
     lines = [line for line in lines if line]

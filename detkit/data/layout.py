@@ -33,6 +33,8 @@ class Splits(NamedTuple):
     """Class names by label."""
     notes: list[str]
     """What was mended, a line for each kind and file."""
+    beyond: tuple[str, ...] = ()
+    """What the files say further, and a conversion loses."""
 
 
 def open_data(data: Data) -> Splits:
@@ -59,7 +61,8 @@ def open_data(data: Data) -> Splits:
         )
     check_images(train, "train")
     check_images(val, "val")
-    return Splits(train, val, names, list(dict.fromkeys(train_notes + val_notes + stray_notes)))
+    beyond = tuple(dict.fromkeys([*train_raw.beyond, *val_raw.beyond]))
+    return Splits(train, val, names, list(dict.fromkeys(train_notes + val_notes + stray_notes)), beyond)
 
 
 def open_val(data: Data, names: Sequence[str]) -> tuple[Annotations, list[str]]:

@@ -28,6 +28,7 @@ class RawSplit:
         categories: class names by id, in order of ids.
         places: (file, number of its line or object) of each box, for messages; empty where ids say it.
         notes: what was found wrong and left out in reading, a line for each kind.
+        beyond: what the files say further and nothing here uses, so that a conversion loses it, a line for each kind.
         upright: boxes are of the pictures as they are shown, turned as their orientation tags say, else as they are stored.
     """
 
@@ -38,6 +39,7 @@ class RawSplit:
     categories: dict[int, str]
     places: Sequence[tuple[str, int]] = ()
     notes: Sequence[str] = ()
+    beyond: Sequence[str] = ()
     upright: bool = False
 
     def place(self, index: int) -> str:

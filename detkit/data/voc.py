@@ -26,6 +26,7 @@ from detkit.errors import UserError
 
 CHALLENGE = "The VOC"
 """How ``source/database`` begins in the challenges' own files."""
+DIFFICULT = "objects marked as difficult, kept"
 DECLARED = re.compile(rb"""\s*<\?xml[^>]*encoding\s*=\s*["']([\w.-]+)""")
 """The encoding that an XML file names."""
 
@@ -87,11 +88,12 @@ class VocReader:
             images.append({"id": number, "height": height, "width": width})
             for order, item in enumerate(content.objects, 1):
                 if item.difficult:
-                    tally.add("objects marked as difficult, kept", f"{file}, object {order}")
+                    tally.add(DIFFICULT, f"{file}, object {order}")
                 entry = {"image_id": number, "category_id": number_of.get(item.name, -1), "bbox": item.box}
                 annotations.append(entry)
                 places.append((str(file), order))
-        return RawSplit(place.where, images, paths, annotations, names, places, tally.notes(place.where))
+        beyond = [f"{place.where}: objects lose the mark of being difficult"] if DIFFICULT in tally.found else []
+        return RawSplit(place.where, images, paths, annotations, names, places, tally.notes(place.where), beyond)
 
     def strays(self, split: Split) -> list[str]:
         """Return the images without an XML file: of a split's own folder or list, and for training those in no list.

@@ -198,6 +198,8 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]] | None:
         text = file.read_text(encoding="utf-8-sig", errors="replace")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(f"the labels {file} cannot be read ({error.strerror}); make it a text file that you may read") from None
     return ((number, words) for number, line in enumerate(text.splitlines(), 1) if (words := line.split()))
 
 

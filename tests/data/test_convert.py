@@ -1,6 +1,7 @@
 """Any format to any other: round trips, names that clash, and what is refused."""
 
 import json
+import os
 from itertools import product
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from detkit.data.spec import Data
 from detkit.errors import UserError
 
 from .conftest import coco, write_image
-from .folders import SIZE, images, shown, texts
+from .folders import SIZE, images, shown, texts, voc
 
 FORMATS = ("coco", "yolo", "voc")
 
@@ -183,6 +184,48 @@ def test_boxes_of_shown_pictures_stay_on_their_pixels(tmp_path, to, suffix, orie
         (_, image, [(left, top, right, bottom)], _, _) = samples(folder)[0]["train"][0]
         seen = image[..., 0] > 100
         assert seen[int(top) : int(bottom), int(left) : int(right)].all() and seen.sum() == 400
+
+
+def test_what_only_coco_files_say_is_noted(source, tmp_path):
+    root = source()
+    file = root / "annotations/instances_train.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0] |= {"segmentation": [[1, 2, 3, 4, 5, 6]], "keypoints": []}
+    content["images"][0] |= {"license": 3}
+    file.write_text(json.dumps(content))
+    assert open_data(Data(root=str(root))).notes == []
+    notes = convert(Data(root=str(root)), tmp_path / "out", "coco").notes
+    assert [note.partition(": ")[2] for note in notes] == [
+        "fields of images left out: license",
+        "fields of annotations left out: segmentation",
+    ]
+
+
+def test_the_mark_of_difficult_objects_is_noted(tmp_path):
+    images(tmp_path / "source", "train/a.png", "valid/b.png")
+    xml = voc([("hard", 1, 1, 9, 9)])
+    texts(tmp_path / "source", {"train/a.xml": xml, "valid/b.xml": xml})
+    notes = convert(Data(root=str(tmp_path / "source")), tmp_path / "out", "voc").notes
+    assert sum("lose the mark of being difficult" in note for note in notes) == 2
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a ", "a\x01"])
+def test_names_that_voc_cannot_hold_are_refused(tmp_path, name):
+    images(tmp_path / "source", "images/a.png")
+    content = json.dumps(coco([(1, "a.png", SIZE)], [(1, 1, (0, 0, 9, 9))], [(1, name), (2, "dog")]))
+    texts(tmp_path / "source", {f"annotations/instances_{split}.json": content for split in ("train", "val")})
+    with pytest.raises(UserError, match="cannot be written in VOC's format"):
+        convert(Data(root=str(tmp_path / "source")), tmp_path / "out", "voc")
+
+
+def test_file_names_that_are_no_utf8_are_refused(tmp_path):
+    root, name = tmp_path / "source", os.fsdecode(b"im\xe9")
+    images(root, "images/train/a.png")
+    (root / "images/train/a.png").rename(root / f"images/train/{name}.png")
+    texts(root, {f"labels/train/{name}.txt": "0 0.5 0.5 0.5 0.5", "data.yaml": "names: [cat]\nval: images/train"})
+    for to in ("coco", "voc"):
+        with pytest.raises(UserError, match="is no text in UTF-8; rename the image file"):
+            convert(Data(root=str(root)), tmp_path / "out", to)
 
 
 def test_links(source, tmp_path):

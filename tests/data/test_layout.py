@@ -378,3 +378,13 @@ def test_what_only_the_decoder_knows_is_right_too(small, tmp_path, monkeypatch):
     data = small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), two()))
     monkeypatch.setattr(headers, "image_size", unknown)
     open_data(data)
+
+
+def test_files_that_may_not_be_read_are_a_sentence(small, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    data = small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), two()))
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"instances_train\.json cannot be read \(Permission denied\); check who may"):
+        open_data(data)

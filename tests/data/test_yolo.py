@@ -1,6 +1,7 @@
 """YOLO's format: layouts, rows, names, mending, and the sentences."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from detkit.data.cache import Images
 from detkit.data.data_yaml import read_data_yaml
 from detkit.data.dataset import EvalDataset
+from detkit.data.files import read_list
 from detkit.data.layout import open_data, open_val
 from detkit.data.spec import Data
 from detkit.errors import UserError
@@ -309,3 +311,23 @@ def test_whatever_a_file_holds_boxes_are_inside_and_every_row_is_accounted_for(s
     assert (boxes[:, :2] >= -0.01).all() and (boxes[:, :2] + boxes[:, 2:] <= np.array([60, 40]) + 0.02).all()
     dropped = sum(int(note.split("dropped: ")[1].split()[0]) for note in splits.notes if "dropped: " in note)
     assert len(boxes) + dropped == 1 + len(rows)
+
+
+def test_labels_that_cannot_be_read_are_a_sentence(small, tmp_path):
+    data = small()
+    (tmp_path / "labels/train/a.txt").unlink()
+    (tmp_path / "labels/train/a.txt").mkdir()
+    with pytest.raises(UserError, match=r"the labels .*a\.txt cannot be read \(Is a directory\)"):
+        open_data(data)
+
+
+def test_descriptions_and_lists_that_may_not_be_read_are_a_sentence(small, tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    data = small()
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(UserError, match=r"data\.yaml cannot be read \(Permission denied\)"):
+        open_data(data)
+    with pytest.raises(UserError, match=r"data\.yaml cannot be read \(Permission denied\)"):
+        read_list(tmp_path / "data.yaml")
