@@ -40,6 +40,9 @@ def _train(arguments: argparse.Namespace) -> int:
     import_modules(arguments.modules)
     experiment, name = _experiment(arguments)
     if arguments.show:
+        from detkit.train.roles import check_model
+
+        check_model(experiment)
         if experiment.trainer:
             from detkit.train.options import check_trainer  # imports lightning, seconds
 
@@ -80,6 +83,8 @@ def report(result: Result) -> str:
     lines = []
     if result.best is not None:
         lines += [format_table(result.best), f"best epoch {result.best_epoch} by AP, in {result.seconds / 60:.1f} minutes"]
+    elif not result.interrupted:
+        lines.append("no AP: the validation images have no boxes")
     lines += [f"{label:9} {path}" for label, path in result.paths.items()]
     if result.interrupted:
         lines.append(f"interrupted; to go on: {resuming(result.run)}")

@@ -51,6 +51,8 @@ def complaint(capsys, command, *words):
         ("model.backbone=RepVit9", "model.backbone: no backbone 'RepVit9'"),
         ("model.criterion.box_loss=CIou", "model.criterion.box_loss: no box loss 'CIou'; did you mean 'CIoU'?"),
         ("model.after.p4=Botleneck", "model.after.p4: no block or insert 'Botleneck'; did you mean 'Bottleneck'?"),
+        ("model.after.c9=Bottleneck", "model.after: nobody reads a level 'c9'; there are c3, c4, c5, p3, p4, p5"),
+        ("recipe.freeze=backbon", "recipe.freeze: "),
         ("model.backbone=PAN", "model.backbone: no backbone 'PAN'"),
         ("trainer.precison=16", "trainer: Lightning's Trainer has no argument 'precison'; did you mean 'precision'?"),
         ("trainer.max_epochs=3", "trainer.max_epochs"),
