@@ -12,7 +12,16 @@ from detkit.cli.train import report
 from detkit.data.presets import DEFAULT
 from detkit.errors import UserError
 
-OVERRIDES = ("recipe.epochs=14", "recipe.nominal_batch=16", "recipe.warmup_epochs=1", "recipe.eval_every=2", "output=runs/demo")
+OVERRIDES = (
+    "recipe.epochs=11",
+    "recipe.batch=8",
+    "recipe.nominal_batch=none",
+    "recipe.optimizer=AdamW(lr=0.002)",
+    "recipe.warmup_epochs=1",
+    "recipe.augment.mosaic=0",
+    "recipe.eval_every=2",
+    "output=runs/demo",
+)
 """What makes a short run out of the published recipe: a step for every batch, and little warm-up."""
 CONFIG = "configs/yolo11n.py"
 NEXT = """pictures  {pictures}
