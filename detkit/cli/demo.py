@@ -13,12 +13,12 @@ from detkit.data.presets import DEFAULT
 from detkit.errors import UserError
 
 OVERRIDES = (
-    "recipe.epochs=11",
+    "recipe.epochs=10",
     "recipe.batch=8",
     "recipe.nominal_batch=none",
     "recipe.optimizer=AdamW(lr=0.002)",
     "recipe.warmup_epochs=1",
-    "recipe.augment.mosaic=0",
+    "recipe.augment=Augment(mosaic=0, scale=0.1, saturation=0, value=0, hue=0)",
     "recipe.eval_every=2",
     "output=runs/demo",
 )
@@ -37,10 +37,12 @@ What next:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, evaluate, draw, and say what to type next."""
     parser = argparse.ArgumentParser(
-        prog="demo.py", description="Train on drawn objects for a few minutes, and look at the result."
+        prog="demo.py",
+        usage="%(prog)s [CONFIG] [path=value ...]",
+        description="Train on drawn objects for a few minutes, and look at the result.",
     )
     parser.add_argument(
-        "words", nargs="*", metavar="[CONFIG] [path=value ...]", help=f"default: {CONFIG}; overrides come after the demo's own"
+        "words", nargs="*", metavar="CONFIG path=value", help=f"default: {CONFIG}; overrides follow the demo's own"
     )
     return run(parser, _demo, argv)
 
