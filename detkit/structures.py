@@ -161,6 +161,58 @@ class DenseOutput(NamedTuple):
     strides: Tensor
 
 
+class Proposals(NamedTuple):
+    """What a query decoder starts from: one box and its classes for each of N cells, levels in order of stride, row by row.
+
+    Attributes:
+        boxes: (B, N, 4) cxcywh, normalised to the input.
+        scores: (B, N, C) class logits.
+        anchors: (N, 2) cell centres x, y in input pixels.
+        chosen: (B, Q) int64, the cells that became queries, best first.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    anchors: Tensor
+    chosen: Tensor
+
+
+class Denoised(NamedTuple):
+    """What a query decoder made of D boxes with noise (denoising training), layer by layer.
+
+    Attributes:
+        boxes: (L, B, D, 4) cxcywh, normalised to the input.
+        scores: (L, B, D, C) class logits.
+        target: (B, D) int64, index of the box that the noise was put on.
+        positive: (B, D) bool: little noise, to be denoised; False: much noise, to be refused, or nothing at all.
+        real: (B, D) bool; False where an image has no box to fill the place.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    target: Tensor
+    positive: Tensor
+    real: Tensor
+
+
+class QueryOutput(NamedTuple):
+    """Raw output of a query decoder, layer by layer.
+
+    Attributes:
+        boxes: (L, B, Q, 4) cxcywh, normalised to the input; the last layer is the one to be decoded.
+        scores: (L, B, Q, C) class logits.
+        size: (height, width) of the input, pixels.
+        proposals: what the queries started from; None where no targets were given.
+        denoised: what became of boxes with noise; None where no targets were given, or denoising is off.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    size: tuple[int, int]
+    proposals: Proposals | None = None
+    denoised: Denoised | None = None
+
+
 class Assignment(NamedTuple):
     """Which dense predictions answer for which boxes: a list of S slots an image, empty where the weight is zero.
 

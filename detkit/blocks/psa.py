@@ -34,7 +34,7 @@ class PSABlock(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.attention = PositionSensitiveAttention(channels, heads)
-        expand, reduce = ConvNorm(channels, 2 * channels), ConvNorm(2 * channels, channels, activate=False)
+        expand, reduce = ConvNorm(channels, 2 * channels), ConvNorm(2 * channels, channels, activation=None)
         self.feedforward = nn.Sequential(OrderedDict(expand=expand, reduce=reduce))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,9 +51,9 @@ class PositionSensitiveAttention(nn.Module):
         self.heads = heads
         self.value_width = channels // heads
         self.key_width = max(1, self.value_width // 2)
-        self.qkv = ConvNorm(channels, heads * (2 * self.key_width + self.value_width), activate=False)
-        self.position = ConvNorm(channels, channels, 3, groups=channels, activate=False)
-        self.project = ConvNorm(channels, channels, activate=False)
+        self.qkv = ConvNorm(channels, heads * (2 * self.key_width + self.value_width), activation=None)
+        self.position = ConvNorm(channels, channels, 3, groups=channels, activation=None)
+        self.project = ConvNorm(channels, channels, activation=None)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> same."""

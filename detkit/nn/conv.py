@@ -1,15 +1,29 @@
-"""Convolution, batch norm and activation: what the YOLO family is made of."""
+"""Convolution, batch norm and activation: what convolutional detectors are made of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
+def yolo_norm(channels: int) -> nn.Module:
+    """Return batch norm as the YOLO family has it."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.03)
+
+
+def frozen_norm(channels: int) -> nn.Module:
+    """Return batch norm whose statistics and factors are buffers: as they were loaded, for ever."""
+    from torchvision.ops import FrozenBatchNorm2d  # takes seconds to import; `--print` must not wait for it
+
+    return FrozenBatchNorm2d(channels)
+
+
 class ConvNorm(nn.Module):
-    """A convolution without bias, batch norm and SiLU; pads so that stride 1 keeps the size.
+    """A convolution without bias, batch norm and an activation; pads so that stride 1 keeps the size.
 
     Args:
         inputs: channels.
@@ -17,16 +31,24 @@ class ConvNorm(nn.Module):
         kernel_size: odd.
         stride: 1 or 2; stride 2 gives ceil(H/2), ceil(W/2).
         groups: of the convolution; ``groups=inputs`` is depthwise.
-        activate: False leaves the activation out.
+        activation: makes it; None leaves it out.
+        norm: makes the norm for a number of channels: `yolo_norm`, ``nn.BatchNorm2d`` (PyTorch's own figures), `frozen_norm`.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel_size: int = 1, stride: int = 1, groups: int = 1, activate: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: Callable[[], nn.Module] | None = nn.SiLU,
+        norm: Callable[[int], nn.Module] = yolo_norm,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03)
-        self.activation = nn.SiLU() if activate else nn.Identity()
+        self.norm = norm(outputs)
+        self.activation = nn.Identity() if activation is None else activation()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
@@ -34,10 +56,20 @@ class ConvNorm(nn.Module):
 
     def fused(self) -> nn.Module:
         """Return one convolution with bias that equals this module in evaluation, and the activation."""
-        conv, norm = deepcopy(self.conv), self.norm
-        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, None, mean, variance, norm.eps, norm.weight, norm.bias)
-        return nn.Sequential(conv, nn.SiLU(inplace=True)) if isinstance(self.activation, nn.SiLU) else conv
+        conv = folded(self.conv, self.norm)
+        if isinstance(self.activation, nn.Identity):
+            return conv
+        if isinstance(self.activation, (nn.SiLU, nn.ReLU)):
+            return nn.Sequential(conv, type(self.activation)(inplace=True))
+        return nn.Sequential(conv, deepcopy(self.activation))
+
+
+def folded(conv: nn.Conv2d, norm: Any) -> nn.Conv2d:
+    """Return one convolution with bias that equals ``norm(conv(x))`` in evaluation; the batch norm may be frozen."""
+    conv = deepcopy(conv)
+    statistics = norm.running_mean, norm.running_var, norm.eps
+    conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics, norm.weight, norm.bias)
+    return conv
 
 
 class SeparableConv(nn.Module):

@@ -1,7 +1,8 @@
 import torch
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
-from detkit.nn.conv import ConvNorm, SeparableConv
+from detkit.nn.conv import ConvNorm, SeparableConv, frozen_norm, yolo_norm
 from detkit.nn.fuse import fuse
 from tests.networks import scrambled
 
@@ -25,13 +26,13 @@ def test_norm_statistics_move_by_three_percent():
 
 
 def test_fused_equals_and_leaves_the_original_alone():
-    for activate in (True, False):
-        module = scrambled(ConvNorm(6, 4, 3, groups=2, activate=activate)).double().eval()
+    for activation, norm in ((nn.SiLU, yolo_norm), (None, nn.BatchNorm2d), (nn.ReLU, frozen_norm), (nn.GELU, yolo_norm)):
+        module = scrambled(ConvNorm(6, 4, 3, groups=2, activation=activation, norm=norm)).double().eval()
         before = {name: value.clone() for name, value in module.state_dict().items()}
         x = torch.rand(2, 6, 5, 5, dtype=torch.float64)
         fused = module.fused()
         assert torch.allclose(fused(x), module(x), rtol=1e-12)
-        assert not any(isinstance(part, nn.BatchNorm2d) for part in fused.modules())
+        assert not any(isinstance(part, (nn.BatchNorm2d, FrozenBatchNorm2d)) for part in fused.modules())
         assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
