@@ -6,12 +6,13 @@ CSPNet: Chien-Yao Wang et al., 2019, arXiv:1911.11929. What a stage is made of i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt, model_validator
-from torch import Tensor, nn
+from torch import nn
 
+from detkit.backbones.staged import StagedBackbone
 from detkit.blocks.bottleneck import Bottleneck
 from detkit.nn.conv import ConvNorm
 from detkit.parts import Backbone, BackboneSpec, DownsampleSpec, StageSpec
@@ -50,33 +51,14 @@ class CSPBackbone(BackboneSpec):
 
     def build(self, levels: Sequence[int] | None = None) -> Backbone:
         """Return the backbone with its levels, or those of the strides ``levels``."""
-        return CSPBackboneModule(self, levels)
+        given = [Level(width, 4 << index) for index, width in enumerate(self.widths)]
+        return StagedBackbone(given, levels, ConvNorm(3, self.stem, 3, 2), self._stages())
 
-
-class CSPBackboneModule(Backbone):
-    """Stem and stages; stages coarser than the coarsest level asked for are not created."""
-
-    def __init__(self, spec: CSPBackbone, levels: Sequence[int] | None) -> None:
-        super().__init__()
-        given = [Level(width, 4 << index) for index, width in enumerate(spec.widths)]
-        self.out = tuple(level for level in given if levels is None or level.stride in levels)
-        self.taps = tuple(given.index(level) for level in self.out)
-        self.stem = ConvNorm(3, spec.stem, 3, 2)
-        self.stages = nn.ModuleList()
-        inputs = spec.stem
-        for index in range(1 + max(self.taps, default=-1)):
-            outputs = spec.widths[index]
-            width = spec.downsample_widths[index] if spec.downsample_widths else outputs
-            downsample = spec.downsample.build(inputs, width)
-            body = spec.stages[index].build(width, outputs, spec.depths[index])
-            self.stages.append(nn.Sequential(OrderedDict(downsample=downsample, body=body)))
+    def _stages(self) -> Iterator[nn.Module]:
+        """Yield the stages: downsampling, then body."""
+        inputs = self.stem
+        for index, (stage, outputs, depth) in enumerate(zip(self.stages, self.widths, self.depths, strict=True)):
+            width = self.downsample_widths[index] if self.downsample_widths else outputs
+            downsample, body = self.downsample.build(inputs, width), stage.build(width, outputs, depth)
+            yield nn.Sequential(OrderedDict(downsample=downsample, body=body))
             inputs = outputs
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> for each level of ``out`` (B, channels, H / stride, W / stride)."""
-        x, maps = self.stem(images), []
-        for index, stage in enumerate(self.stages):
-            x = stage(x)
-            if index in self.taps:
-                maps.append(x)
-        return maps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -22,17 +22,32 @@ def frozen_norm(channels: int) -> nn.Module:
     return FrozenBatchNorm2d(channels)
 
 
+NormKind = Literal["batch", "frozen"]
+"""Batch norm that learns, or that stays as it was loaded."""
+
+
+def norm_maker(kind: NormKind) -> Callable[[int], nn.Module]:
+    """Return what makes norms of a kind, with PyTorch's own figures (eps 1e-5, momentum 0.1)."""
+    return frozen_norm if kind == "frozen" else nn.BatchNorm2d
+
+
+def relu() -> nn.Module:
+    """Return a ReLU that overwrites its input, which spares memory where that is a norm's or a sum's output."""
+    return nn.ReLU(inplace=True)
+
+
 class ConvNorm(nn.Module):
     """A convolution without bias, batch norm and an activation; pads so that stride 1 keeps the size.
 
     Args:
         inputs: channels.
         outputs: channels.
-        kernel_size: odd.
+        kernel_size: odd, unless ``padding`` is given.
         stride: 1 or 2; stride 2 gives ceil(H/2), ceil(W/2).
         groups: of the convolution; ``groups=inputs`` is depthwise.
         activation: makes it; None leaves it out.
         norm: makes the norm for a number of channels: `yolo_norm`, ``nn.BatchNorm2d`` (PyTorch's own figures), `frozen_norm`.
+        padding: zeros on each side; None for as many as keep the size at stride 1.
     """
 
     def __init__(
@@ -44,9 +59,11 @@ class ConvNorm(nn.Module):
         groups: int = 1,
         activation: Callable[[], nn.Module] | None = nn.SiLU,
         norm: Callable[[int], nn.Module] = yolo_norm,
+        padding: int | None = None,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
+        padding = kernel_size // 2 if padding is None else padding
+        self.conv = nn.Conv2d(inputs, outputs, kernel_size, stride, padding, groups=groups, bias=False)
         self.norm = norm(outputs)
         self.activation = nn.Identity() if activation is None else activation()
 
