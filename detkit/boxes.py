@@ -47,6 +47,18 @@ def to_distances(boxes: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat((anchors - boxes[..., :2], boxes[..., 2:] - anchors), -1)
 
 
+def normalise(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels of an image of ``size`` (height, width) -> shares of its sides, be the boxes xyxy or cxcywh."""
+    height, width = size
+    return torch.stack((boxes[..., 0::2] / width, boxes[..., 1::2] / height), -1).flatten(-2)
+
+
+def to_pixels(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Shares of the sides of an image of ``size`` (height, width) -> pixels; the inverse of `normalise`."""
+    height, width = size
+    return torch.stack((boxes[..., 0::2] * width, boxes[..., 1::2] * height), -1).flatten(-2)
+
+
 def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut boxes at the borders of an image of ``size`` (height, width)."""
     height, width = size

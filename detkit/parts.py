@@ -197,6 +197,31 @@ class BoxLossSpec(Spec):
         """Return the loss."""
 
 
+class ClassLoss(nn.Module, ABC):
+    """What the logit of a class costs where the class is absent, and where it is present.
+
+    Logits are independent (a sigmoid each), and no half precision. The caller sums: nearly all logits are of absent classes.
+    """
+
+    @abstractmethod
+    def absent(self, logits: Tensor) -> Tensor:
+        """Return the loss (...) of logits (...) whose class is not there."""
+
+    @abstractmethod
+    def present(self, logits: Tensor, quality: Tensor) -> Tensor:
+        """Return the loss (...) of logits (...) whose class is there, in a box of ``quality`` (...) in [0, 1], a constant."""
+
+
+class ClassLossSpec(Spec):
+    """A loss of class logits that knows how well the predicted box fits."""
+
+    home = "detkit.losses"
+
+    @abstractmethod
+    def build(self) -> ClassLoss:
+        """Return the loss."""
+
+
 class CriterionSpec(Spec):
     """(raw output, Targets) -> dict of weighted, named losses; backpropagate their sum."""
 
