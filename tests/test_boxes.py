@@ -40,6 +40,13 @@ box = st.tuples(st.floats(-100, 100), st.floats(-100, 100), st.floats(0.1, 100),
 )
 
 
+def test_normalised_boxes_are_shares_of_the_sides():
+    pixels = torch.tensor([[10.0, 20.0, 50.0, 100.0]]).double()
+    shares = boxes.normalise(pixels, (200, 100))
+    assert shares.tolist() == [[0.1, 0.1, 0.5, 0.5]]
+    assert torch.equal(boxes.to_pixels(shares, (200, 100)), pixels)
+
+
 def test_conversions_known_values():
     corners = torch.tensor([[1.0, 2.0, 5.0, 10.0]])
     assert to_cxcywh(corners).tolist() == [[3, 6, 4, 8]]

@@ -1,0 +1,97 @@
+"""Contrastive denoising: boxes with noise, to be repaired or refused, train the decoder beside its own queries.
+
+DN-DETR: Feng Li et al., 2022, arXiv:2203.01305. DINO: Hao Zhang et al., 2022, arXiv:2203.03605 (little noise: give the box
+back; much noise: call it background).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from detkit.boxes import clip, normalise, to_cxcywh, to_xyxy
+from detkit.structures import Targets
+
+
+class NoisyQueries(NamedTuple):
+    """D queries that hold targets with noise: first all with little noise, then all with much.
+
+    Attributes:
+        content: (B, D, C) embedded classes, some of them wrong.
+        boxes: (B, D, 4) cxcywh, normalised to the input.
+        target: (B, D) int64, index of the box that each was made from.
+        positive: (B, D) bool, little noise.
+        real: (B, D) bool; False where an image has no box to fill the place.
+        group: (B, D) int64; queries of one group hold every box once with little and once with much noise. -1: not real.
+    """
+
+    content: Tensor
+    boxes: Tensor
+    target: Tensor
+    positive: Tensor
+    real: Tensor
+    group: Tensor
+
+
+class Denoising(nn.Module):
+    """Makes queries from targets; each image's boxes are repeated in groups until its places are full.
+
+    All shapes follow from the padded targets, so no device is asked for a count. Official code gives every image of a
+    batch the groups of the one with the most boxes; here an image has as many as its own boxes leave room for.
+
+    Args:
+        places: queries with little noise an image, as many with much; more if an image has more boxes.
+        channels: of a query.
+        num_classes: of the data.
+        label_noise: half of this share of the queries gets a random class.
+        box_noise: largest displacement of a corner, in half sides; from one to two times that in queries with much noise.
+    """
+
+    def __init__(self, places: int, channels: int, num_classes: int, label_noise: float, box_noise: float) -> None:
+        super().__init__()
+        self.places, self.num_classes = places, num_classes
+        self.label_noise, self.box_noise = label_noise, box_noise
+        self.embedding = nn.Embedding(num_classes + 1, channels, padding_idx=num_classes)
+
+    def forward(self, targets: Targets, size: tuple[int, int]) -> NoisyQueries:
+        """Put noise on the targets of inputs of ``size`` (height, width)."""
+        device = targets.boxes.device
+        places = max(self.places, targets.labels.shape[1])
+        place = torch.arange(places, device=device)
+        counts = targets.counts.clamp(min=1)[:, None]
+        group = place // counts
+        real = (group < (places // counts)) & (targets.counts[:, None] > 0)
+        target, group = (place % counts).repeat(1, 2), group.where(real, -1).repeat(1, 2)
+        real, positive = real.repeat(1, 2), (torch.arange(2 * places, device=device) < places).expand(len(counts), -1)
+        labels = self._noisy_labels(targets.labels.gather(1, target)).where(real, self.num_classes)
+        boxes = self._noisy_boxes(targets.boxes.take_along_dim(target.unsqueeze(-1), 1), positive, size)
+        return NoisyQueries(self.embedding(labels), boxes, target, positive, real, group)
+
+    def _noisy_labels(self, labels: Tensor) -> Tensor:
+        """(B, D) -> same."""
+        chance = torch.rand(labels.shape, device=labels.device)
+        return torch.randint_like(labels, self.num_classes).where(chance < self.label_noise / 2, labels)
+
+    def _noisy_boxes(self, boxes: Tensor, positive: Tensor, size: tuple[int, int]) -> Tensor:
+        """Xyxy pixels (B, D, 4) -> normalised cxcywh, each corner displaced."""
+        boxes = normalise(to_cxcywh(boxes), size)
+        amount = torch.rand_like(boxes) + (~positive).unsqueeze(-1)
+        sign = torch.randint_like(boxes, 2) * 2 - 1
+        noise = sign * amount * self.box_noise * boxes[..., 2:].repeat(1, 1, 2) / 2
+        return to_cxcywh(clip(to_xyxy(boxes) + noise, (1, 1)))
+
+
+def attention_mask(group: Tensor, queries: int) -> Tensor:
+    """Return who may look at whom, (B, D + Q, D + Q) bool: all at the matched queries, a noisy query at its group too.
+
+    Args:
+        group: (B, D) of the noisy queries, which come first.
+        queries: Q, matched queries.
+    """
+    batch, noisy = group.shape
+    mask = torch.ones(batch, noisy + queries, noisy + queries, dtype=torch.bool, device=group.device)
+    mask[:, :noisy, :noisy] = group.unsqueeze(2) == group.unsqueeze(1)
+    mask[:, noisy:, :noisy] = False
+    return mask

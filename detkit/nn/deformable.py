@@ -1,0 +1,151 @@
+"""Attention that looks at a few points of every level instead of at every cell.
+
+Deformable DETR: Xizhou Zhu et al., 2020, arXiv:2010.04159. Each query predicts, for every head, points around its reference
+box and their weights; it reads the weighted sum of the values there. The values are interpolated bilinearly, so a point is
+four cells with four shares, and the sum over points and cells is one weighted bag of rows: no sampling grid, a backward pass
+that is deterministic on every device. RT-DETRv2 (Wenyu Lv et al., 2024, arXiv:2407.17140) allows other numbers of points by
+level, and discrete sampling, which reads the cell that a point falls into.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from detkit.boxes import lift
+
+
+class PointGrid(NamedTuple):
+    """Where the cells lie among which each of the P points of a head is placed.
+
+    Attributes:
+        size: (P, 2) int64, width and height of the point's level in cells.
+        start: (P,) int64, number of the level's first cell among all levels.
+    """
+
+    size: Tensor
+    start: Tensor
+
+    @classmethod
+    def of(cls, shapes: Sequence[tuple[int, int]], points: Sequence[int], device: torch.device) -> PointGrid:
+        """Return the grid for levels of ``shapes`` (height, width) with so many ``points`` each."""
+        starts = [0]
+        for height, width in shapes:
+            starts.append(starts[-1] + height * width)
+        size = [(width, height) for (height, width), count in zip(shapes, points, strict=True) for _ in range(count)]
+        start = [first for first, count in zip(starts, points, strict=False) for _ in range(count)]
+        return cls(torch.tensor(size, device=device), torch.tensor(start, device=device))
+
+
+class DeformableAttention(nn.Module):
+    """Multi-head attention of queries with reference boxes over points of several levels.
+
+    Args:
+        channels: of queries and values, a multiple of ``heads``.
+        heads: of the attention.
+        points: that a head reads on each level, finest first.
+        discrete: read the cell a point falls into, without interpolation; offsets then take no gradient.
+    """
+
+    point_scale: Tensor
+
+    def __init__(self, channels: int, heads: int, points: Sequence[int], discrete: bool = False) -> None:
+        super().__init__()
+        self.heads, self.discrete = heads, discrete
+        self.offsets = nn.Linear(channels, heads * sum(points) * 2)
+        self.weights = nn.Linear(channels, heads * sum(points))
+        self.value = nn.Linear(channels, channels)
+        self.output = nn.Linear(channels, channels)
+        scale = [0.5 / count for count in points for _ in range(count)]
+        self.register_buffer("point_scale", torch.tensor(scale).unsqueeze(-1), persistent=False)
+        self._initialise(points)
+
+    def _initialise(self, points: Sequence[int]) -> None:
+        """Let each head look in a direction of its own, at growing distances, with equal weights."""
+        angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        directions = torch.stack((angles.cos(), angles.sin()), -1)
+        directions = directions / directions.abs().amax(-1, keepdim=True)
+        distance = torch.cat([torch.arange(1, count + 1) for count in points])
+        nn.init.zeros_(self.offsets.weight)
+        with torch.no_grad():
+            self.offsets.bias.copy_((directions[:, None] * distance[:, None]).flatten())
+        for layer in (self.weights.weight, self.weights.bias, self.value.bias, self.output.bias):
+            nn.init.zeros_(layer)
+        nn.init.xavier_uniform_(self.value.weight)
+        nn.init.xavier_uniform_(self.output.weight)
+
+    def forward(self, query: Tensor, boxes: Tensor, cells: Tensor, grid: PointGrid) -> Tensor:
+        """Read the cells around each query's box.
+
+        Args:
+            query: (B, Q, C).
+            boxes: (B, Q, 4) cxcywh, normalised to the input.
+            cells: (B, N, C) of all levels, one after the other, row by row.
+            grid: where the levels lie.
+
+        Returns:
+            (B, Q, C).
+        """
+        batch, queries = query.shape[:2]
+        values = self.value(cells).unflatten(-1, (self.heads, -1))
+        offsets = self.offsets(query).reshape(batch, queries, self.heads, -1, 2)
+        weights = self.weights(query).reshape(batch, queries, self.heads, -1).softmax(-1)
+        centre, extent = boxes[:, :, None, None, :2], boxes[:, :, None, None, 2:]
+        points = centre + offsets * self.point_scale * extent
+        read = read_nearest if self.discrete else read_bilinear
+        return self.output(read(values, points, weights, grid).to(query.dtype))
+
+
+def read_bilinear(values: Tensor, points: Tensor, weights: Tensor, grid: PointGrid) -> Tensor:
+    """Interpolate values at points and add them up; cells beyond the border count as zero.
+
+    Args:
+        values: (B, N, H, C) of all levels' cells.
+        points: (B, Q, H, P, 2) x, y, normalised to the input.
+        weights: (B, Q, H, P).
+        grid: which cells are each point's.
+
+    Returns:
+        (B, Q, H * C); half precision is computed in float32.
+    """
+    limit = grid.size.unsqueeze(-1)
+    place = lift(points) * grid.size - 0.5
+    low = place.detach().floor()
+    high_share = place - low
+    corner = torch.stack((low, low + 1), -1)
+    share = torch.stack((1 - high_share, high_share), -1) * ((corner >= 0) & (corner < limit))
+    x, y = _inside(corner, limit).unbind(-2)
+    share_x, share_y = share.unbind(-2)
+    row = (grid.start.unsqueeze(-1) + y * grid.size[:, :1]).unsqueeze(-1) + x.unsqueeze(-2)
+    share = (share_y * lift(weights).unsqueeze(-1)).unsqueeze(-1) * share_x.unsqueeze(-2)
+    return _weighted_sum(values, row.flatten(3), share.flatten(3))
+
+
+def read_nearest(values: Tensor, points: Tensor, weights: Tensor, grid: PointGrid) -> Tensor:
+    """Add up the values of cells near the points, as RT-DETRv2 does: the corner nearest to a point counts, half a cell off.
+
+    Arguments and result are `read_bilinear`'s.
+    """
+    x, y = _inside((lift(points.detach()) * grid.size + 0.5).floor(), grid.size).unbind(-1)
+    return _weighted_sum(values, grid.start + y * grid.size[:, 0] + x, lift(weights))
+
+
+def _inside(place: Tensor, limit: Tensor) -> Tensor:
+    """Return whole numbers in [0, limit) nearest to ``place``; what is not a number becomes 0."""
+    return torch.where(place > 0, place, 0.0).minimum(limit.to(place.dtype) - 1).long()
+
+
+def _weighted_sum(values: Tensor, rows: Tensor, shares: Tensor) -> Tensor:
+    """Values (B, N, H, C), rows among N and their shares (B, Q, H, K) -> (B, Q, H * C)."""
+    batch, cells, heads, width = values.shape
+    head = torch.arange(heads, device=rows.device)[:, None]
+    image = torch.arange(batch, device=rows.device)[:, None, None, None] * (cells * heads)
+    table = lift(values).reshape(-1, width)
+    rows = (rows * heads + head + image).reshape(-1, rows.shape[-1])
+    shares = shares.to(table.dtype).reshape(-1, shares.shape[-1])
+    return F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares).reshape(batch, -1, heads * width)
