@@ -4,6 +4,17 @@ import torch
 from torch import Tensor, nn
 
 
+def blend(gate: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    """Return old + g * (new - old) with one gate g a channel, in the dtype of ``old``.
+
+    Args:
+        gate: (C,).
+        old: (B, C, H, W).
+        new: of the same shape.
+    """
+    return old + gate.to(old.dtype)[:, None, None] * (new.to(old.dtype) - old)
+
+
 class Gated(nn.Module):
     """y = x + g * (block(x) - x) with one gate per channel, zero at the start: the identity, to the bit."""
 
@@ -14,4 +25,4 @@ class Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> same."""
-        return x + self.gate.to(x.dtype)[:, None, None] * (self.block(x).to(x.dtype) - x)
+        return blend(self.gate, x, self.block(x))

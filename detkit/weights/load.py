@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from detkit.errors import UserError
-from detkit.weights import ultralytics
+from detkit.weights import official, ultralytics
 from detkit.weights.report import Report
 
 Source = Literal["auto", "ultralytics", "rtdetr", "official"]
@@ -23,14 +23,15 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Source 
     Args:
         module: a detector, or a part of one whose names ``state`` has.
         state: tensors by name.
-        source: whose names they are; "auto" takes ours where they match, then foreign ones that it recognises.
+        source: whose names they are: a publisher's of whole detectors, or, "official", those of the authors of ``module``'s
+            parts. "auto" takes ours or the authors', whichever match more, then foreign ones that it recognises.
         strict: every tensor of the module and of ``state`` must be matched.
 
     Raises:
         UserError: names that are not recognised, or, where ``strict``, tensors without a match.
     """
     own = module.state_dict()
-    names = _names(own, state, source)
+    names = _names(module, own, state, source)
     matched = {ours: state[theirs] for theirs, ours in names.items() if ours in own}
     reshaped = {
         ours: (tuple(own[ours].shape), tuple(tensor.shape))
@@ -51,16 +52,28 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Source 
     return report
 
 
-def _names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Source) -> dict[str, str]:
+def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Source) -> dict[str, str]:
     """Return the names of ``state`` -> ours."""
-    if source == "auto" and any(name in own for name in state):
-        return {name: name for name in state}
+    if source == "official":
+        if not official.recognises(module):
+            raise UserError(f"weights: no name table for source 'official': none in {type(module).__name__} nor in its parts")
+        return official.rename(module, state)
+    if source == "auto":
+        same = {name: name for name in state}
+        best = max(same, official.rename(module, state), key=lambda names: _matches(own, names))
+        if _matches(own, best):
+            return best
     if source == "ultralytics" or (source == "auto" and ultralytics.recognises(state)):
         return ultralytics.rename(state)
     if source == "auto":
         some = ", ".join(list(state)[:3]) or "none at all"
         raise UserError(f"weights: these names are neither detkit's for this module nor of a known family: {some}, ...")
-    raise UserError(f"weights: no name table for source '{source}' yet; there is 'ultralytics' (and 'auto')")
+    raise UserError(f"weights: no name table for source '{source}' yet; there are 'ultralytics' and 'official' (and 'auto')")
+
+
+def _matches(own: Mapping[str, Tensor], names: Mapping[str, str]) -> int:
+    """Count the names that lead to a tensor of the module."""
+    return sum(ours in own for ours in names.values())
 
 
 def _demand_all(report: Report) -> None:
