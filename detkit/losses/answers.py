@@ -20,7 +20,7 @@ class Answers(NamedTuple):
         boxes: (L, B, Q, 4) cxcywh, normalised.
         prediction: (L, B, S) int64, below Q; no prediction fills two slots of its layer.
         target: (L, B, S) int64, below M.
-        weight: (L, B, S), of the box terms; zero where the slot is empty.
+        weight: (L, B, S) numbers or bool, of the box terms; zero where the slot is empty.
         quality: (L, B, S) in [0, 1], the class score to learn; None for the IoU of the predicted box.
         counted: (B, Q) bool, which predictions learn that classes are absent; None for all.
     """

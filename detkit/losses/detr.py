@@ -97,9 +97,12 @@ class QueryCriterion(nn.Module):
         query = self.matcher(scores, boxes, truth)
         target = torch.arange(query.shape[-1], device=query.device).expand_as(query)
         layers = self._sums(Answers(scores, boxes, query.clamp(min=0), target, query >= 0), truth)
-        groups = {"": layers[depth - 1], "aux_": layers[: depth - 1].sum(0), "proposal_": layers[depth:].sum(0)}
-        present = {"": True, "aux_": depth > 1, "proposal_": len(layers) > depth}
-        return {prefix: total for prefix, total in groups.items() if present[prefix]}
+        totals = {"": layers[depth - 1]}
+        if depth > 1:
+            totals["aux_"] = layers[: depth - 1].sum(0)
+        if len(layers) > depth:
+            totals["proposal_"] = layers[depth]
+        return totals
 
     @staticmethod
     def _scales(counts: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:

@@ -91,7 +91,7 @@ def assign(costs: Tensor, counts: Tensor) -> Tensor:
     for layer, image in np.ndindex(table.shape[:2]):
         boxes, queries = linear_sum_assignment(table[layer, image, : lengths[image]])
         matches[layer, image, boxes] = queries
-    return torch.from_numpy(matches).to(costs.device, non_blocking=True)
+    return torch.from_numpy(matches).to(costs.device)
 
 
 @assign.register_fake
