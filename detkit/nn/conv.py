@@ -9,17 +9,12 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from detkit.nn.norm import FrozenNorm
+
 
 def yolo_norm(channels: int) -> nn.Module:
     """Return batch norm as the YOLO family has it."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.03)
-
-
-def frozen_norm(channels: int) -> nn.Module:
-    """Return batch norm whose statistics and factors are buffers: as they were loaded, for ever."""
-    from torchvision.ops import FrozenBatchNorm2d  # takes seconds to import; `--print` must not wait for it
-
-    return FrozenBatchNorm2d(channels)
 
 
 NormKind = Literal["batch", "frozen"]
@@ -28,7 +23,7 @@ NormKind = Literal["batch", "frozen"]
 
 def norm_maker(kind: NormKind) -> Callable[[int], nn.Module]:
     """Return what makes norms of a kind, with PyTorch's own figures (eps 1e-5, momentum 0.1)."""
-    return frozen_norm if kind == "frozen" else nn.BatchNorm2d
+    return FrozenNorm if kind == "frozen" else nn.BatchNorm2d
 
 
 def relu() -> nn.Module:
@@ -46,7 +41,7 @@ class ConvNorm(nn.Module):
         stride: 1 or 2; stride 2 gives ceil(H/2), ceil(W/2).
         groups: of the convolution; ``groups=inputs`` is depthwise.
         activation: makes it; None leaves it out.
-        norm: makes the norm for a number of channels: `yolo_norm`, ``nn.BatchNorm2d`` (PyTorch's own figures), `frozen_norm`.
+        norm: makes the norm for a number of channels: `yolo_norm`, ``nn.BatchNorm2d`` (PyTorch's own figures), `FrozenNorm`.
         padding: zeros on each side; None for as many as keep the size at stride 1.
     """
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from detkit.errors import UserError
 from detkit.experiment import Experiment
+from detkit.nn.norm import FrozenNorm
 from detkit.parts import Detector
 from detkit.spec import to_dict
 from detkit.train.checkpoints import LAST, file_name
@@ -75,7 +75,7 @@ def check_frozen_norms(detector: nn.Module, initial: set[str]) -> None:
         UserError: a frozen norm is among them.
     """
     for name, module in detector.named_modules():
-        if isinstance(module, FrozenBatchNorm2d) and f"{name}.running_mean" in initial:
+        if isinstance(module, FrozenNorm) and f"{name}.running_mean" in initial:
             raise UserError(
                 f"{name} is a frozen batch norm with its initial statistics, so this network cannot learn; "
                 'write norm="batch" to train from scratch, or name weights that hold it in init'

@@ -8,13 +8,16 @@ from typing import Literal
 from torch import Tensor, nn
 
 from detkit.errors import UserError
-from detkit.weights import official, ultralytics
+from detkit.weights import official, rtdetr, ultralytics
 from detkit.weights.report import Report
 
 Source = Literal["auto", "ultralytics", "rtdetr", "official"]
 
 Rename = Callable[[Mapping[str, Tensor]], dict[str, str]]
 """Of a foreign state: its names -> ours; names that hold nothing to load are left out."""
+
+COUNTER = ".num_batches_tracked"
+"""Ends the name of a batch norm's count of batches: no weight, and a frozen norm has none."""
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Source = "auto", strict: bool = False) -> Report:
@@ -41,9 +44,9 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Source 
     fitting = {ours: tensor for ours, tensor in matched.items() if ours not in reshaped}
     report = Report(
         loaded=tuple(name for name in own if name in fitting),
-        initial=tuple(name for name in own if name not in matched),
+        initial=tuple(name for name in own if name not in matched and not name.endswith(COUNTER)),
         reshaped=reshaped,
-        unexpected=tuple(theirs for theirs, ours in names.items() if ours not in own),
+        unexpected=tuple(theirs for theirs, ours in names.items() if ours not in own and not ours.endswith(COUNTER)),
         parameters={name: parameter.numel() for name, parameter in module.named_parameters()},
     )
     if strict:
@@ -65,10 +68,10 @@ def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Ten
             return best
     if source == "ultralytics" or (source == "auto" and ultralytics.recognises(state)):
         return ultralytics.rename(state)
-    if source == "auto":
-        some = ", ".join(list(state)[:3]) or "none at all"
-        raise UserError(f"weights: these names are neither detkit's for this module nor of a known family: {some}, ...")
-    raise UserError(f"weights: no name table for source '{source}' yet; there are 'ultralytics' and 'official' (and 'auto')")
+    if source == "rtdetr" or rtdetr.recognises(state):
+        return rtdetr.rename(state)
+    some = ", ".join(list(state)[:3]) or "none at all"
+    raise UserError(f"weights: these names are neither detkit's for this module nor of a known family: {some}, ...")
 
 
 def _matches(own: Mapping[str, Tensor], names: Mapping[str, str]) -> int:

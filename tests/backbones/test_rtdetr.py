@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.ops import FrozenBatchNorm2d
 
 from detkit.backbones.hgnetv2 import HGNetv2
 from detkit.backbones.presnet import PResNet
@@ -14,6 +13,7 @@ from detkit.blocks.bottleneck import Bottleneck
 from detkit.blocks.hg import HGConv, LightConv
 from detkit.errors import UserError
 from detkit.nn.fuse import fuse
+from detkit.nn.norm import FrozenNorm
 from detkit.overrides import override
 from detkit.parts import DetectorSpec
 from detkit.spec import from_dict, to_dict
@@ -108,7 +108,7 @@ def test_fused_equals(spec, norm):
         expected, fused = backbone(x), fuse(copy.deepcopy(backbone))
         for a, b in zip(expected, fused(x), strict=True):
             assert (a - b).abs().max() < 1e-9 * a.abs().max()
-    assert not any(isinstance(module, (nn.BatchNorm2d, FrozenBatchNorm2d)) for module in fused.modules())
+    assert not any(isinstance(module, (nn.BatchNorm2d, FrozenNorm)) for module in fused.modules())
 
 
 @small
@@ -168,7 +168,7 @@ def test_the_layer_of_a_hosts_blocks_is_its_units_too():
     kernels = [unit.depthwise.conv.kernel_size for block in stage for unit in (block.first, *block.units)]
     assert kernels == [(7, 7)] * 6
     assert [block.shortcut for block in stage] == [False, True]
-    assert HGBlock(layer=HGConv(norm="frozen")).build(16, 32, 1)[0].squeeze.norm.__class__ is FrozenBatchNorm2d
+    assert HGBlock(layer=HGConv(norm="frozen")).build(16, 32, 1)[0].squeeze.norm.__class__ is FrozenNorm
 
 
 def test_the_stem_of_hgnet_looks_right_and_down_only():

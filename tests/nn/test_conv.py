@@ -1,9 +1,9 @@
 import torch
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d
 
-from detkit.nn.conv import ConvNorm, SeparableConv, frozen_norm, yolo_norm
+from detkit.nn.conv import ConvNorm, SeparableConv, yolo_norm
 from detkit.nn.fuse import fuse
+from detkit.nn.norm import FrozenNorm
 from tests.networks import scrambled
 
 
@@ -26,13 +26,13 @@ def test_norm_statistics_move_by_three_percent():
 
 
 def test_fused_equals_and_leaves_the_original_alone():
-    for activation, norm in ((nn.SiLU, yolo_norm), (None, nn.BatchNorm2d), (nn.ReLU, frozen_norm), (nn.GELU, yolo_norm)):
+    for activation, norm in ((nn.SiLU, yolo_norm), (None, nn.BatchNorm2d), (nn.ReLU, FrozenNorm), (nn.GELU, yolo_norm)):
         module = scrambled(ConvNorm(6, 4, 3, groups=2, activation=activation, norm=norm)).double().eval()
         before = {name: value.clone() for name, value in module.state_dict().items()}
         x = torch.rand(2, 6, 5, 5, dtype=torch.float64)
         fused = module.fused()
         assert torch.allclose(fused(x), module(x), rtol=1e-12)
-        assert not any(isinstance(part, (nn.BatchNorm2d, FrozenBatchNorm2d)) for part in fused.modules())
+        assert not any(isinstance(part, (nn.BatchNorm2d, FrozenNorm)) for part in fused.modules())
         assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 

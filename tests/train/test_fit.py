@@ -8,13 +8,13 @@ import warnings
 import pytest
 import torch
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from detkit.cli.config import load_config
 from detkit.data.augment import Augment
 from detkit.data.spec import Data
 from detkit.errors import UserError
 from detkit.experiment import Experiment
+from detkit.nn.norm import FrozenNorm
 from detkit.overrides import override
 from detkit.parts import BlockSpec
 from detkit.recipes import AdamW, Recipe
@@ -191,16 +191,16 @@ def test_initial_weights_come_from_a_checkpoint_and_frozen_parts_keep_them(done,
     assert not torch.equal(start["head.box_branch.p3.predict.weight"], end["head.box_branch.p3.predict.weight"])
 
 
-class FrozenNorm(BlockSpec):
+class Frozen(BlockSpec):
     """What cannot be trained from nothing."""
 
     def build(self, channels):
-        return FrozenBatchNorm2d(channels)
+        return FrozenNorm(channels)
 
 
 def test_frozen_norms_need_weights(rectangles, tmp_path):
     experiment = tiny_experiment(rectangles, tmp_path)
-    frozen = experiment.model_copy(update={"model": experiment.model.model_copy(update={"after": {"p3": FrozenNorm()}})})
+    frozen = experiment.model_copy(update={"model": experiment.model.model_copy(update={"after": {"p3": Frozen()}})})
     with pytest.raises(UserError, match='frozen batch norm with its initial statistics.*norm="batch"'):
         fit(frozen, progress=False)
 
