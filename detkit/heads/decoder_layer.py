@@ -32,8 +32,8 @@ class DecoderLayer(nn.Module):
         self.cross_norm = nn.LayerNorm(width)
         self.feedforward = transformer_feedforward(width, feedforward, partial(nn.ReLU, inplace=True))
         self.feedforward_norm = nn.LayerNorm(width)
-        for layer in (self.feedforward.expand, self.feedforward.reduce):
-            nn.init.xavier_uniform_(layer.weight)
+        for name in ("expand.weight", "reduce.weight"):
+            nn.init.xavier_uniform_(self.feedforward.get_parameter(name))
 
     def forward(
         self, content: Tensor, position: Tensor, boxes: Tensor, cells: Tensor, grid: PointGrid, mask: Tensor | None

@@ -23,7 +23,7 @@ from detkit.nn.anchors import cell_centres
 from detkit.nn.cached import Cached
 from detkit.nn.conv import ConvNorm
 from detkit.nn.deformable import PointGrid
-from detkit.nn.perceptron import Perceptron
+from detkit.nn.perceptron import Perceptron, zero_last
 from detkit.parts import HeadSpec
 from detkit.structures import Denoised, Level, Proposals, QueryOutput, Targets
 
@@ -124,13 +124,12 @@ class RTDETRDecoder(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        for classes, boxes in zip(self.classes, self.boxes, strict=True):
-            nn.init.constant_(classes.bias, prior_logit())
-            boxes.zero_last()
-        for layer in self.position.layers:
-            nn.init.xavier_uniform_(layer.weight)
-        for projection in self.project.values():
-            nn.init.xavier_uniform_(projection.conv.weight)
+        for classes in self.classes:
+            nn.init.constant_(classes.get_parameter("bias"), prior_logit())
+        for boxes in self.boxes:
+            zero_last(boxes)
+        for layer in (*self.position.layers, *(projection.get_submodule("conv") for projection in self.project.values())):
+            nn.init.xavier_uniform_(layer.get_parameter("weight"))
 
     def forward(self, maps: list[Tensor], targets: Targets | None = None) -> QueryOutput:
         """One (B, channels, H, W) a level -> boxes and scores of Q queries.

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from detkit.nn.perceptron import Perceptron
+from detkit.nn.perceptron import Perceptron, zero_last
 from detkit.structures import Proposals
 
 PRIOR = 0.01
@@ -27,7 +27,7 @@ class Selection(nn.Module):
         self.boxes = Perceptron(width, width, width, 4)
         nn.init.xavier_uniform_(self.project.weight)
         nn.init.constant_(self.classes.bias, prior_logit())
-        self.boxes.zero_last()
+        zero_last(self.boxes)
 
     def forward(
         self, cells: Tensor, anchors: Tensor, valid: Tensor, centres: Tensor, queries: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,7 +17,7 @@ class Perceptron(nn.Module):
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
@@ -23,7 +25,9 @@ class Perceptron(nn.Module):
             x = F.relu(layer(x), inplace=True)
         return self.layers[-1](x)
 
-    def zero_last(self) -> None:
-        """Let the output be zero at first."""
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+
+def zero_last(perceptron: nn.Module) -> None:
+    """Let the output be zero at first."""
+    last = list(perceptron.parameters())[-2:]
+    for parameter in last:
+        nn.init.zeros_(parameter)

@@ -1,19 +1,14 @@
-"""Reference detectors by name and size, with every slot open.
-
-YOLOv8 and YOLO11 follow the architecture and the scales that their publisher documents.
-"""
+"""YOLOv8 and YOLO11, after the architecture and the scales that their publisher documents."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from detkit.backbones.csp import CSPBackbone
 from detkit.blocks.bottleneck import Bottleneck
 from detkit.blocks.c3k import C3k
 from detkit.detectors.yolo import YOLO
-from detkit.errors import UserError
 from detkit.heads.branches import SeparableBranch
 from detkit.heads.dense import DenseHead
 from detkit.necks.pan import PAN
@@ -31,19 +26,17 @@ from detkit.parts import (
     StageSpec,
     UpsampleSpec,
 )
-from detkit.spec import Spec, suggestion
 from detkit.stages.c2f import C2f
 from detkit.stages.c2psa import C2PSA
 from detkit.stages.c3k2 import C3k2
 from detkit.stages.sppf import SPPF
+from detkit.zoo.slots import Pieces, changed, filled, known
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-S = TypeVar("S", bound=Spec)
 
-
-class Slots(TypedDict, total=False):
+class YOLOSlots(TypedDict, total=False):
     """What `yolov8` and `yolo11` take by keyword; a slot that is not given holds the reference's part."""
 
     backbone: BackboneSpec
@@ -82,17 +75,16 @@ class Slots(TypedDict, total=False):
     """Divides images."""
 
 
-PIECES = {
-    "unit": ("backbone",),
-    "neck_unit": ("neck",),
-    "upsample": ("neck",),
-    "downsample": ("backbone", "neck"),
-    "box_branch": ("head",),
-    "class_branch": ("head",),
-    "box_loss": ("criterion",),
-    "assigner": ("criterion",),
+PIECES: Pieces = {
+    "unit": ("backbone.stages.*.unit",),
+    "neck_unit": ("neck.stages.*.unit",),
+    "upsample": ("neck.upsample",),
+    "downsample": ("backbone.downsample", "neck.downsample"),
+    "box_branch": ("head.box_branch",),
+    "class_branch": ("head.class_branch",),
+    "box_loss": ("criterion.box_loss",),
+    "assigner": ("criterion.assigner",),
 }
-"""Slots that are pieces of the reference's own parts, and have no place where another slot replaces these."""
 
 
 class Scale(NamedTuple):
@@ -127,13 +119,13 @@ YOLO11 = {
 }
 
 
-def yolov8(scale: str, **slots: Unpack[Slots]) -> YOLO:
+def yolov8(scale: str, **slots: Unpack[YOLOSlots]) -> YOLO:
     """Return YOLOv8 of a scale, n, s, m, l or x, with the parts given in ``slots`` in place of its own.
 
     Raises:
         UserError: no such scale or slot, or a piece of a part that another slot replaces.
     """
-    size = _scale("yolov8", YOLOV8, scale)
+    size: Scale = known("yolov8", YOLOV8, scale)
     c2, p3, p4, p5 = (size.channels(reference) for reference in (128, 256, 512, 1024))
     backbone = CSPBackbone(
         stem=size.channels(64),
@@ -142,16 +134,17 @@ def yolov8(scale: str, **slots: Unpack[Slots]) -> YOLO:
         stages=(C2f(unit=Bottleneck()),) * 4,
     )
     neck = PAN(widths=(p3, p4, p5), depths=(size.units(3),) * 4, stages=(C2f(unit=Bottleneck(shortcut=False)),) * 4)
-    return _filled("yolov8", YOLO(backbone=backbone, top=(SPPF(),), top_width=p5, neck=neck), slots)
+    reference = YOLO(backbone=backbone, top=(SPPF(),), top_width=p5, neck=neck)
+    return filled("yolov8", reference, slots, YOLOSlots.__annotations__, PIECES)
 
 
-def yolo11(scale: str, **slots: Unpack[Slots]) -> YOLO:
+def yolo11(scale: str, **slots: Unpack[YOLOSlots]) -> YOLO:
     """Return YOLO11 of a scale, n, s, m, l or x, with the parts given in ``slots`` in place of its own.
 
     Raises:
         UserError: no such scale or slot, or a piece of a part that another slot replaces.
     """
-    size = _scale("yolo11", YOLO11, scale)
+    size: Scale = known("yolo11", YOLO11, scale)
     c2, c3, p3, p4, p5 = (size.channels(reference) for reference in (256, 512, 256, 512, 1024))
     deep = C3k2(unit=C3k())
     shallow = deep if scale in ("m", "l", "x") else C3k2()
@@ -161,45 +154,9 @@ def yolo11(scale: str, **slots: Unpack[Slots]) -> YOLO:
         widths=(c2, c3, p4, p5),
         downsample_widths=(size.channels(128), p3, p4, p5),
         depths=(units,) * 4,
-        stages=(_changed(shallow, expansion=0.25), _changed(shallow, expansion=0.25), deep, deep),
+        stages=(changed(shallow, expansion=0.25), changed(shallow, expansion=0.25), deep, deep),
     )
     neck = PAN(widths=(p3, p4, p5), depths=(units,) * 4, stages=(shallow, shallow, shallow, deep))
     head = DenseHead(class_branch=SeparableBranch())
     reference = YOLO(backbone=backbone, top=(SPPF(), C2PSA()), top_width=p5, top_depth=units, neck=neck, head=head)
-    return _filled("yolo11", reference, slots)
-
-
-def _scale(family: str, scales: Mapping[str, Scale], name: str) -> Scale:
-    if name not in scales:
-        raise UserError(f"zoo.{family}: no scale '{name}'; there are {', '.join(scales)}")
-    return scales[name]
-
-
-def _filled(family: str, reference: YOLO, slots: Mapping[str, Any]) -> YOLO:
-    """Return ``reference`` with ``slots`` filled."""
-    for name in slots:
-        if name not in Slots.__annotations__:
-            raise UserError(f"zoo.{family}: no slot '{name}'{suggestion(name, Slots.__annotations__)}")
-    parts = {name: part for name, part in slots.items() if name not in PIECES}
-    for piece, owners in PIECES.items():
-        if piece not in slots:
-            continue
-        wholes = [whole for whole in owners if whole not in slots]
-        if not wholes:
-            whole, kind = owners[0], type(slots[owners[0]]).__name__
-            raise UserError(f"zoo.{family}: {piece}= changes the reference's {whole}; set it inside {whole}={kind}(...)")
-        for whole in wholes:
-            parts[whole] = _with_piece(parts.get(whole, getattr(reference, whole)), piece, slots[piece])
-    return _changed(reference, **parts)
-
-
-def _with_piece(whole: Any, piece: str, part: Spec) -> Spec:
-    """Return a backbone, neck, head or criterion of the reference with one of its pieces replaced."""
-    if piece in ("unit", "neck_unit"):
-        return _changed(whole, stages=tuple(_changed(stage, unit=part) for stage in whole.stages))
-    return _changed(whole, **{piece: part})
-
-
-def _changed(spec: S, **fields: Any) -> S:
-    """Return ``spec`` with other values in some fields, validated."""
-    return type(spec)(**(dict(spec) | fields))
+    return filled("yolo11", reference, slots, YOLOSlots.__annotations__, PIECES)

@@ -30,7 +30,7 @@ def test_every_group_holds_every_box_once_in_each_half():
 
 
 def test_more_boxes_than_places_make_one_group():
-    _, targets, noisy = made(counts=(12, 2), places=10)
+    _, _, noisy = made(counts=(12, 2), places=10)
     assert noisy.group.shape == (2, 32)  # targets are padded to 16
     assert noisy.real[0].sum() == 24 and noisy.group[0].max() == 0
     assert noisy.real[1].sum() == 32 and noisy.group[1].max() == 7

@@ -1,0 +1,71 @@
+"""Filling the slots of a reference detector by keyword."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from detkit.errors import UserError
+from detkit.spec import Spec, suggestion
+
+S = TypeVar("S", bound=Spec)
+
+Pieces = Mapping[str, tuple[str, ...]]
+"""Slots that are pieces of the reference's own parts -> their paths, as overrides have them: ``backbone.stages.*.unit``."""
+
+
+def filled(family: str, reference: S, slots: Mapping[str, Any], names: Collection[str], pieces: Pieces) -> S:
+    """Return ``reference`` with ``slots`` filled.
+
+    Args:
+        family: what error messages call the reference.
+        reference: a whole detector.
+        slots: what was given by keyword.
+        names: of all slots.
+        pieces: those that have no place where another slot replaces the part that they belong to.
+
+    Raises:
+        UserError: no such slot, or a piece of a part that another slot replaces.
+    """
+    for name in slots:
+        if name not in names:
+            raise UserError(f"zoo.{family}: no slot '{name}'{suggestion(name, names)}")
+    detector = changed(reference, **{name: part for name, part in slots.items() if name not in pieces})
+    for piece, paths in pieces.items():
+        if piece not in slots:
+            continue
+        own = [path for path in paths if path.split(".")[0] not in slots]
+        if not own:
+            owner = paths[0].split(".")[0]
+            kind = type(slots[owner]).__name__
+            raise UserError(f"zoo.{family}: {piece}= changes the reference's {owner}; set it inside {owner}={kind}(...)")
+        for path in own:
+            detector = placed(detector, path.split("."), slots[piece])
+    return detector
+
+
+def placed(spec: S, path: list[str], part: Any) -> S:
+    """Return ``spec`` with ``part`` at a dotted path, in which ``*`` is every item of a tuple."""
+    name, *rest = path
+    if not rest:
+        return changed(spec, **{name: part})
+    inner = getattr(spec, name)
+    if rest[0] == "*":
+        return changed(spec, **{name: tuple(placed(item, rest[1:], part) for item in inner)})
+    return changed(spec, **{name: placed(inner, rest, part)})
+
+
+def changed(spec: S, **fields: Any) -> S:
+    """Return ``spec`` with other values in some fields, validated."""
+    return type(spec)(**(dict(spec) | fields))
+
+
+def known(family: str, sizes: Mapping[str, Any], name: str) -> Any:
+    """Return what ``sizes`` has under ``name``.
+
+    Raises:
+        UserError: nothing.
+    """
+    if name not in sizes:
+        raise UserError(f"zoo.{family}: no scale '{name}'; there are {', '.join(sizes)}")
+    return sizes[name]
