@@ -17,8 +17,8 @@ def load(path: str | Path, **options: Any) -> Predictor:
 
     Args:
         path: checkpoint file.
-        options: ``confidence``, ``iou``, ``limit``, ``classes``, ``size``, ``tiles``, ``overlap``, ``batch``, ``device``; see
-            `detkit.deploy.predict.load_predictor`.
+        options: ``confidence``, ``iou``, ``limit``, ``classes``, ``size``, ``tiles``, ``overlap``, ``batch``, ``device``,
+            ``overrides``; see `detkit.deploy.predict.load_predictor`.
 
     Raises:
         UserError: it is no checkpoint that can be used, or an option that cannot be met.

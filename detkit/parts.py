@@ -6,9 +6,10 @@ Facts (channels, strides, class counts) are arguments of ``build``; knobs are fi
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
 from torch import Tensor, nn
@@ -308,6 +309,9 @@ class DetectorSpec(Spec):
     """A whole detector; the class count is a fact of the data."""
 
     home = "detkit.detectors"
+
+    largest_lr: ClassVar[float] = math.inf
+    """Largest learning rate that the family is known to train with; training warns above it."""
 
     @abstractmethod
     def build(self, num_classes: int) -> Detector:

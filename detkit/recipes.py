@@ -63,7 +63,7 @@ class AdamW(OptimizerSpec):
         fused = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
         optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, fused=fused or None)
         if fused:
-            vars(optimizer)["_step_supports_amp_scaling"] = False  # Lightning: gradients are unscaled, then clipped, before a step
+            optimizer._step_supports_amp_scaling = False  # Lightning unscales gradients before it, to clip them
         return optimizer
 
 

@@ -14,12 +14,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate; print COCO's 12 numbers and AP by class."""
     parser = argparse.ArgumentParser(
         prog="eval.py",
-        usage="%(prog)s CHECKPOINT [data.root=FOLDER ...] [--output DIR]",
+        usage="%(prog)s CHECKPOINT [path=value ...] [--output DIR]",
         description="COCO's 12 numbers and AP by class, and results.json in COCO's format.",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt")
     parser.add_argument(
-        "overrides", nargs="*", metavar="path=value", help="data.root=~/mydata data.size=320 recipe.batch=8 ..."
+        "overrides", nargs="*", metavar="path=value", help="data.root=~/mydata data.size=320 model.head.eval_layer=2 ..."
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="of results.json (default: eval/ beside the checkpoint)")
     parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")

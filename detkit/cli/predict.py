@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from detkit.cli.config import import_modules
 from detkit.cli.run import INTERRUPTED, run
@@ -13,13 +15,15 @@ from detkit.errors import UserError
 
 OPTIONS = ("confidence", "iou", "limit", "classes", "tiles", "overlap", "batch", "device")
 """Those that the predictor takes under their own names."""
+OVERRIDE = re.compile(r"model\.[\w.*]+=")
+"""Starts a word that is no source."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict; print where the results are."""
     parser = argparse.ArgumentParser(
         prog="predict.py",
-        usage="%(prog)s CHECKPOINT SOURCE [SOURCE ...] [options]",
+        usage="%(prog)s CHECKPOINT SOURCE [SOURCE ...] [model.path=value ...] [options]",
         description="Write annotated pictures (for a video: a video) and predictions.json. Ctrl-C ends it; results are kept.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt")
@@ -27,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="images, folders, patterns ('photos/**/*.jpg'); or one video file, camera (0) or stream (rtsp://..., http://...)",
+        help="images, folders, patterns ('photos/**/*.jpg'); or one video file, camera (0) or stream (rtsp://..., http://...); "
+        "model.head.eval_layer=2 and the like change the model, which the weights must still fill exactly",
     )
     parser.add_argument("--output", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: %(default)s")
     parser.add_argument(
@@ -67,10 +72,11 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     import_modules(arguments.modules)
     checkpoint, output = (_home(path) for path in (arguments.checkpoint, arguments.output))
-    source = open_source(*arguments.sources)
-    options = {name: getattr(arguments, name) for name in OPTIONS}
-    size = _size(arguments.size)
-    done = predict_sources(load_predictor(checkpoint, size=size, **options), source, output, arguments.save)
+    overrides = [word for word in arguments.sources if OVERRIDE.match(word)]
+    source = open_source(*(word for word in arguments.sources if word not in overrides))
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in OPTIONS}
+    options |= {"size": _size(arguments.size), "overrides": overrides}
+    done = predict_sources(load_predictor(checkpoint, **options), source, output, arguments.save)
     for name, reason in done.skipped:
         print(_printable(f"{'skipped ' if source.fps is None else ''}{name}: {reason}"))
     print(f"{done.objects} objects in {done.images} {'images' if source.fps is None else 'frames'}")

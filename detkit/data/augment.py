@@ -100,6 +100,12 @@ def detr_augment(**fields: Any) -> Augment:
 
     Photometric distortion, zoom-out, crop and flip, to the end of the run; for RT-DETRv2, which closes the last epochs, give
     ``close_mosaic``.
+
+    Dense one-to-one matching (DEIM: Huang et al., 2024, arXiv:2412.04234) is more boxes an input, and so more matched queries a
+    step: ``detr_augment(mosaic=0.5, mixup=0.5, close_mosaic=12)``. As there, half of the inputs are mosaics of four, which are
+    neither zoomed out nor cropped, half are blended with another one, and the last epochs see plain images. Unlike there, both
+    run from the first epoch on, and end together with the other strong augmentation: there they begin after four epochs and end
+    half-way.
     """
     off = dict.fromkeys(("close_mosaic", "mosaic", "scale", "translate", "hue", "saturation", "value"), 0)
     return Augment(**(off | {"photometric": 0.5, "zoom_out": 0.5, "crop": 0.8} | fields))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from detkit.errors import UserError
 from detkit.experiment import Experiment
+from detkit.overrides import override
 from detkit.parts import Detector
 from detkit.spec import from_dict
 from detkit.weights.checkpoint import read_checkpoint
@@ -18,7 +20,7 @@ class Loaded(NamedTuple):
 
     Attributes:
         detector: in evaluation mode, with the averaged weights where averages were kept.
-        experiment: that it was trained by; data size and resizing are its.
+        experiment: that it was trained by, with the overrides that were asked for; data size and resizing are its.
         names: class names by label.
     """
 
@@ -27,17 +29,27 @@ class Loaded(NamedTuple):
     names: tuple[str, ...]
 
 
-def load_detector(path: str | Path) -> Loaded:
+def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     """Rebuild the detector of a checkpoint; no other file is needed.
 
+    Args:
+        path: checkpoint file.
+        overrides: ``model.head.eval_layer=2`` and the like, on the stored experiment; the weights must fill the model exactly.
+
     Raises:
-        UserError: no whole checkpoint, a part of the user's own that is not imported, or weights of another model.
+        UserError: no whole checkpoint, a part of the user's own that is not imported, a wrong override, or weights of another
+            model.
     """
     checkpoint = read_checkpoint(path)
-    experiment = from_dict(Experiment, checkpoint.experiment, modules=checkpoint.modules)
+    trained = from_dict(Experiment, checkpoint.experiment, modules=checkpoint.modules)
+    experiment = override(trained, overrides)
     detector = experiment.model.build(num_classes=len(checkpoint.classes))
     try:
-        load_weights(detector, checkpoint.weights, strict=True)
-    except UserError as error:
-        raise UserError(f"{path} does not hold the weights of the model that it describes: {error}") from None
+        fault = load_weights(detector, checkpoint.weights).fault
+    except UserError as error:  # not one of its names is known here
+        fault = str(error)
+    if fault and experiment.model != trained.model:
+        raise UserError(f"model: {path} can only be used as a model that its weights fill exactly; as this one, {fault}")
+    if fault:
+        raise UserError(f"{path} does not hold the weights of the model that it describes: {fault}")
     return Loaded(detector.eval(), experiment, checkpoint.classes)

@@ -23,7 +23,8 @@ def load_predictor(path: str | Path, *, tiles: int | None = None, overlap: float
         path: checkpoint file.
         tiles: side of a tile in pixels; None looks at whole images only.
         overlap: least share of a tile's side that it has in common with its neighbour.
-        options: of `Predictor.from_checkpoint`, such as ``confidence=0.5``, ``classes=["person"]``, ``device="cpu"``.
+        options: of `Predictor.from_checkpoint`, such as ``confidence=0.5``, ``classes=["person"]``,
+            ``overrides=["model.head.eval_layer=2"]``.
 
     Raises:
         UserError: it is no checkpoint that can be used, or an option that cannot be met.

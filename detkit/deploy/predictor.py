@@ -76,18 +76,26 @@ class Predictor:
         self._unwanted = None if classes is None else _others(self.names, classes).to(self.device)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, *, size: int | tuple[int, int] | None = None, **options: Any) -> Predictor:
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        *,
+        size: int | tuple[int, int] | None = None,
+        overrides: Sequence[str] = (),
+        **options: Any,
+    ) -> Predictor:
         """Return the predictor of a checkpoint, fused.
 
         Args:
             path: checkpoint file.
             size: input pixels, one number or (height, width), multiples of 32; None for those of the training.
+            overrides: such as ``["model.head.eval_layer=2"]``, on the stored experiment; the weights must fill that model.
             options: any of the constructor's, such as ``confidence=0.5``.
 
         Raises:
             UserError: it is no checkpoint that can be used, or an option that cannot be met.
         """
-        loaded = load_detector(path)
+        loaded = load_detector(path, overrides)
         data = loaded.experiment.data
         shape = data.shape if size is None else _shape(size)
         return cls(loaded.detector.fuse(), loaded.names, **{"shape": shape, "resize": data.resize} | options)

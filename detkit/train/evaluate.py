@@ -16,7 +16,6 @@ from detkit.deploy.load import load_detector
 from detkit.errors import UserError
 from detkit.evaluation.coco import CocoResult
 from detkit.experiment import Experiment
-from detkit.overrides import override
 from detkit.parts import Detector
 from detkit.train.interrupt import ctrl_c_for_the_caller
 from detkit.train.loaders import Loaders
@@ -48,17 +47,15 @@ def evaluate(
 
     Args:
         checkpoint: ``best.ckpt`` of a run, say.
-        overrides: ``data.root=~/mydata`` and the like, on the stored experiment; its ``trainer`` part starts empty.
+        overrides: ``data.root=~/mydata`` and the like, on the stored experiment; its ``trainer`` part starts empty, and its
+            model may be any that the weights fill exactly: ``model.head.eval_layer=2``.
         output: where ``results.json`` goes; by default a folder ``eval`` beside the checkpoint.
         progress: show a bar where standard error is a terminal.
 
     Raises:
         UserError: the checkpoint, an override or the data are wrong.
     """
-    detector, trained, names = load_detector(checkpoint)
-    experiment = override(trained.model_copy(update={"trainer": {}}), overrides)
-    if experiment.model != trained.model:
-        raise UserError("model: a checkpoint is evaluated as the model that it holds; override data, recipe.batch or trainer")
+    detector, experiment, names = load_detector(checkpoint, ["trainer={}", *overrides])
     check_trainer(experiment.trainer)
     with _writable(output or checkpoint.parent / "eval") as folder:
         return _score(detector, experiment, names, folder, progress)

@@ -26,7 +26,7 @@ from detkit.train.options import check_trainer
 from detkit.train.pictures import VAL_PICTURE
 from detkit.train.roles import check_model
 from detkit.train.runs import CONFIG, new_run, tell
-from detkit.train.start import check_classes, checkpoint_to_resume, new_detector
+from detkit.train.start import check_classes, checkpoint_to_resume, new_detector, note_learning_rate
 from detkit.train.trainer import METRICS, make_trainer, quiet, refusals
 
 
@@ -92,6 +92,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
         recipe = derive(experiment.recipe, len(splits.train), len(splits.names), trainer.world_size)
         data = experiment.data.model_copy(update={"size": experiment.data.shape})  # what a default meant here
         experiment = experiment.model_copy(update={"recipe": recipe, "data": data})
+        note_learning_rate(experiment)
         module = DetectorModule(detector, experiment, splits.names)
         trainer.precision_plugin.convert_module(module)  # before averages are copied from it and states loaded into it
         interrupted = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from detkit.parts import Detector
 from detkit.spec import to_dict
 from detkit.train.checkpoints import LAST, file_name
 from detkit.train.randomness import seed_all
-from detkit.train.roles import check_roles
+from detkit.train.roles import below, check_roles
 from detkit.train.runs import tell
 from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
 from detkit.weights.load import load_weights
 
+BACKBONE = "backbone"
 FIXED = ("model", "seed")
 """What a resumed run cannot change."""
 FIXED_RECIPE = ("freeze", "lr_scale")
@@ -36,18 +37,47 @@ def new_detector(experiment: Experiment, num_classes: int) -> Detector:
     detector = experiment.model.build(num_classes)
     check_roles(detector, experiment.recipe.freeze, "recipe.freeze")
     check_roles(detector, experiment.recipe.lr_scale, "recipe.lr_scale")
-    missing = set(detector.state_dict())
-    if experiment.init is not None:
-        try:
-            report = load_weights(detector, read_weights(Path(experiment.init).expanduser()))
-        except UserError as error:
-            raise UserError(f"init={experiment.init}: {error}") from None
-        if not report.loaded:
-            raise UserError(f"init={experiment.init} holds nothing that fits this model")
-        tell(f"initial weights from {experiment.init}\n{report}")
-        missing -= set(report.loaded)
-    check_frozen_norms(detector, missing)
+    loaded = set() if experiment.init is None else _load(detector, experiment.init)
+    check_frozen_norms(detector, set(detector.state_dict()) - loaded)
+    note_slow_backbone(experiment, loaded)
     return detector
+
+
+def _load(detector: Detector, init: str) -> set[str]:
+    """Load what fits from the file ``init``, tell what did, and return the names of the tensors.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    try:
+        report = load_weights(detector, read_weights(Path(init).expanduser()))
+    except UserError as error:
+        raise UserError(f"init={init}: {error}") from None
+    if not report.loaded:
+        raise UserError(f"init={init} holds nothing that fits this model")
+    tell(f"initial weights from {init}\n{report}")
+    return set(report.loaded)
+
+
+def note_slow_backbone(experiment: Experiment, loaded: Iterable[str]) -> None:
+    """Tell of a backbone that learns slower than the rest although nothing was loaded into it."""
+    slowed = [f"{role} {scale:g}" for role, scale in experiment.recipe.lr_scale.items() if below(role, BACKBONE) and scale < 1]
+    if slowed and not any(below(name, BACKBONE) for name in loaded):
+        tell(
+            f"recipe.lr_scale slows a backbone down ({', '.join(slowed)}) that has nothing loaded into it; write "
+            "recipe.lr_scale={} to train it from scratch, or name weights that hold it in init"
+        )
+
+
+def note_learning_rate(experiment: Experiment) -> None:
+    """Tell of a learning rate that the model is not known to train with; the recipe must be complete."""
+    optimizer, model = experiment.recipe.optimizer, experiment.model
+    assert optimizer is not None, "derive() names the optimizer"
+    if optimizer.lr > model.largest_lr:
+        tell(
+            f"recipe.optimizer: with {type(optimizer).__name__}(lr={optimizer.lr:g}) {type(model).__name__} may learn nothing: "
+            f"known to train are up to {model.largest_lr:g}; write recipe.optimizer=AdamW(lr={model.largest_lr:g}) or less"
+        )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

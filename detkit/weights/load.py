@@ -49,8 +49,8 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Source 
         unexpected=tuple(theirs for theirs, ours in names.items() if ours not in own and not ours.endswith(COUNTER)),
         parameters={name: parameter.numel() for name, parameter in module.named_parameters()},
     )
-    if strict:
-        _demand_all(report)
+    if strict and report.fault:
+        raise UserError(f"weights: {report.fault}; strict=False loads the rest")
     module.load_state_dict(fitting, strict=False)
     return report
 
@@ -77,16 +77,3 @@ def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Ten
 def _matches(own: Mapping[str, Tensor], names: Mapping[str, str]) -> int:
     """Count the names that lead to a tensor of the module."""
     return sum(ours in own for ours in names.values())
-
-
-def _demand_all(report: Report) -> None:
-    for fault, names in (
-        ("missing", report.initial),
-        ("of another shape", tuple(report.reshaped)),
-        ("unexpected", report.unexpected),
-    ):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise UserError(
-                f"weights: {len(names)} tensors are {fault}: {', '.join(names[:3])}{more}; strict=False loads the rest"
-            )

@@ -41,6 +41,16 @@ class Report:
                 row[column] += 1
         return table
 
+    @property
+    def fault(self) -> str | None:
+        """Why the weights do not fill the module exactly, in words; None where they do."""
+        faults = {"missing": self.initial, "of another shape": tuple(self.reshaped), "unexpected": self.unexpected}
+        for fault, names in faults.items():
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                return f"{len(names)} tensors are {fault}: {', '.join(names[:3])}{more}"
+        return None
+
     def __str__(self) -> str:
         table = self.parts
         width = max(map(len, [*table, "part"]))

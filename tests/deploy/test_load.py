@@ -12,6 +12,8 @@ from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.weights.checkpoint import PREFIX, header, write_checkpoint
 from detkit.zoo import yolo11, yolov8
+from tests.networks import scrambled
+from tests.train.tiny import tiny_rtdetr
 
 NAMES = ("cat", "鸟")
 
@@ -57,6 +59,31 @@ def test_weights_of_another_model_are_refused(experiment, tmp_path):
     path = saved(tmp_path / "a.ckpt", experiment, yolov8("n").build(num_classes=2).state_dict())
     with pytest.raises(UserError, match=r"a\.ckpt does not hold the weights of the model that it describes"):
         load_detector(path)
+
+
+OVERRIDDEN = {
+    "model.head.depth=2": r"\d+ tensors are unexpected: head\.layers\.2\.",
+    "model.head.depth=4": r"\d+ tensors are missing: head\.layers\.3\.",
+    "model.head.queries=5": None,
+    "model.head.eval_layer=1": None,
+    "model.head.eval_layers=1": "model.head: no field 'eval_layers'; did you mean 'eval_layer'?",
+}
+
+
+@pytest.mark.parametrize(("change", "message"), OVERRIDDEN.items(), ids=OVERRIDDEN)
+def test_a_checkpoint_is_any_model_that_its_weights_fill(change, message, tmp_path):
+    torch.manual_seed(0)
+    experiment = Experiment(model=tiny_rtdetr(depth=3), data={"size": 64})
+    path = saved(tmp_path / "best.ckpt", experiment, scrambled(experiment.model.build(num_classes=2)).state_dict())
+    images = torch.rand(1, 3, 64, 64)
+    if message is None:
+        with torch.inference_mode():
+            whole, changed = (load_detector(path, words).detector(images) for words in ((), [change]))
+        assert changed.boxes.shape != whole.boxes.shape or not torch.equal(changed.boxes, whole.boxes)
+        assert Predictor.from_checkpoint(path, overrides=[change], device="cpu")
+    else:
+        with pytest.raises(UserError, match=message):
+            load_detector(path, [change])
 
 
 def test_a_part_that_is_not_imported_is_named(experiment, tmp_path):

@@ -90,9 +90,13 @@ def test_evaluating_the_checkpoint_gives_the_numbers_of_the_run(done, tmp_path):
     assert halved.result.images == 3
 
 
-def test_a_checkpoint_is_evaluated_as_it_is(done):
-    with pytest.raises(UserError, match="model: a checkpoint is evaluated as the model that it holds"):
-        evaluate(done.run / "best.ckpt", ["model.mean=0.5,0.5,0.5"], progress=False)
+def test_a_checkpoint_is_evaluated_as_a_model_that_its_weights_fill(done, tmp_path):
+    scored = evaluate(done.run / "best.ckpt", ["model.after.p3=none"], output=tmp_path, progress=False)
+    assert scored.result == done.best, "dropout has no weights, and does nothing in evaluation"
+    with pytest.raises(
+        UserError, match=r"model: .*best\.ckpt can only be used as a model .*; as this one, \d+ tensors are of an"
+    ):
+        evaluate(done.run / "best.ckpt", ["model.neck.widths=8,8,8"], progress=False)
 
 
 def test_a_finished_run_says_so(done):

@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from detkit.spec import SpecError
 from detkit.train.optimization import Course, derive
 from detkit.train.roles import freeze
 from detkit.train.schedule import Schedule
+from tests.networks import some_targets
 from tests.train.tiny import tiny_model
 
 
@@ -91,3 +94,34 @@ def test_adamw_warms_its_first_beta():
     optimizer = course(nn.Conv2d(3, 4, 1), optimizer=AdamW(betas=(0.9, 0.99))).build()
     assert isinstance(optimizer, torch.optim.AdamW)
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.99)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fused_adamw_equals_the_plain_one(dtype):
+    """Also on weights in channels-last order: the kernel reads tensors as they lie in memory."""
+    torch.manual_seed(0)
+    ours = tiny_model().build(num_classes=2).to(dtype).to(memory_format=torch.channels_last)
+    theirs = deepcopy(ours)
+    fused = AdamW(lr=0.01).build([{"params": list(ours.parameters()), "weight_decay": 0.1}])
+    plain = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1, fused=False, foreach=False)
+    assert fused.defaults["fused"]
+    for _ in range(3):
+        fused.zero_grad()
+        sum(ours(torch.rand(2, 3, 64, 64), some_targets((2, 1), classes=2)).values()).backward()
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert a.grad.stride() == a.stride()
+            b.grad = a.grad.clone()
+        fused.step()
+        plain.step()
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_fused_adamw_leaves_unscaling_and_clipping_to_lightning():
+    optimizer = AdamW().build([{"params": [nn.Parameter(torch.zeros(2))]}])
+    assert not optimizer._step_supports_amp_scaling
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_adamw_on_a_gpu_is_left_as_it_is():
+    assert not AdamW().build([{"params": [nn.Parameter(torch.zeros(2, device="cuda"))]}]).defaults["fused"]

@@ -8,13 +8,20 @@ from PIL import Image
 from torch import nn
 
 from detkit.backbones.csp import CSPBackbone
+from detkit.backbones.presnet import PResNet
+from detkit.blocks.aifi import AIFI
 from detkit.data.augment import Augment
 from detkit.data.spec import Data
+from detkit.detectors.rtdetr import RTDETR
 from detkit.detectors.yolo import YOLO
 from detkit.experiment import Experiment
+from detkit.heads.rtdetr import RTDETRHead
+from detkit.losses.detr import DETRCriterion
+from detkit.necks.hybrid import HybridEncoder
 from detkit.necks.pan import PAN
 from detkit.parts import BlockSpec, Insert
 from detkit.recipes import Recipe
+from detkit.stages.repc3 import RepC3
 
 COLORS = {"red": (220, 40, 40), "blue": (40, 40, 220)}
 
@@ -39,7 +46,19 @@ def tiny_model(**fields):
     )
 
 
-def tiny_experiment(root, output, *, data=None, **recipe):
+def tiny_rtdetr(norm="batch", criterion=None, **head):
+    """An RT-DETR of some ten thousand parameters, with all that the published ones have: denoising too, which draws."""
+    neck = HybridEncoder(width=16, intra=AIFI(heads=2, feedforward=16), stage=RepC3(expansion=0.5), depth=1)
+    small = {"queries": 12, "depth": 2, "width": 16, "heads": 2, "feedforward": 16, "points": 2, "denoising": 6}
+    return RTDETR(
+        backbone=PResNet(depths=(1, 1, 1, 1), width=4, norm=norm),
+        neck=neck,
+        head=RTDETRHead(**(small | head)),
+        criterion=criterion or DETRCriterion(),
+    )
+
+
+def tiny_experiment(root, output, *, data=None, model=None, **recipe):
     """Four epochs of five batches, with all that has state: averages, momentum, mosaic, dropout, accumulation."""
     settings = {
         "epochs": 4,
@@ -51,7 +70,7 @@ def tiny_experiment(root, output, *, data=None, **recipe):
         "multi_scale": 0.25,
     }
     return Experiment(
-        model=tiny_model(),
+        model=model or tiny_model(),
         data=Data(root=str(root), size=64, **({"workers": 0} | (data or {}))),
         recipe=Recipe(**(settings | recipe)),
         logger="csv",

@@ -189,7 +189,7 @@ def test_report_is_a_table():
         ({"layer1.weight": torch.zeros(1)}, "auto", "neither detkit's for this module nor of a known family: layer1.weight"),
         ({}, "auto", "none at all"),
         ({"a": torch.zeros(1)}, "ultralytics", "not a layer list"),
-        ({"a": torch.zeros(1)}, "rtdetr", "no name table for source 'rtdetr'"),
+        ({"a": torch.zeros(1)}, "rtdetr", "not the names of RT-DETR"),
         ({"a": torch.zeros(1)}, "official", "no name table for source 'official'"),
     ],
 )
