@@ -1,4 +1,4 @@
-# make demo: watch a detector learn. make test: lint, types and tests. make slow: the proofs that take minutes.
+# make demo: watch RT-DETR with H-RAMi learn; make demo-yolo: YOLO11n. make test: lint, types and tests. make slow: the proofs that take minutes.
 # Each sets up the virtual environment that it needs. make demo DEMO='recipe.epochs=30' changes the demo.
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?=
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: test demo lint types fast slow setup clean
+.PHONY: test demo demo-yolo lint types fast slow setup clean
 
 test: lint types fast
 
@@ -20,6 +20,9 @@ $(VENV)/installed: pyproject.toml
 
 demo: setup
 	$(BIN)/python tools/demo.py $(DEMO)
+
+demo-yolo: setup
+	$(BIN)/python tools/demo.py configs/yolo11n.py $(DEMO)
 
 lint: setup
 	$(BIN)/ruff format --check .

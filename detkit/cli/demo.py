@@ -1,4 +1,4 @@
-"""``make demo``: watch a detector learn drawn objects in a few minutes, then look at what it finds."""
+"""``make demo``, ``make demo-yolo``: watch a detector learn drawn objects in a few minutes, then look at what it finds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
-from detkit.cli.config import configured
+from detkit.cli.config import configured, load_config
 from detkit.cli.run import INTERRUPTED, run
 from detkit.cli.train import report
 from detkit.data.presets import DEFAULT
 from detkit.errors import UserError
 
-OVERRIDES = (
+CONFIG = "configs/rtdetr_hrami.py"
+YOLO = (
     "recipe.epochs=10",
     "recipe.batch=8",
     "recipe.nominal_batch=none",
@@ -23,7 +24,31 @@ OVERRIDES = (
     "output=runs/demo",
 )
 """What makes a short run out of the published recipe: a step for every batch, and little warm-up."""
-CONFIG = "configs/yolo11n.py"
+RTDETR = (
+    "model.backbone.depths=[1,1,1,1]",
+    "model.backbone.width=32",
+    "model.neck.width=128",
+    "model.neck.intra.feedforward=512",
+    "model.head.width=128",
+    "model.head.feedforward=512",
+    "model.head.depth=2",
+    "model.head.queries=60",
+    "model.head.denoising=30",
+    "model.criterion.dense=DenseProposals",
+    "recipe.batch=8",
+    "recipe.optimizer=AdamW(lr=0.001, weight_decay=0.0001)",
+    "recipe.lr_scale={}",
+    "recipe.clip=1.0",
+    "recipe.warmup_steps=100",
+    "recipe.schedule=cosine",
+    "recipe.epochs=14",
+    "recipe.eval_every=2",
+    "recipe.augment=Augment(mosaic=0, scale=0.1, saturation=0, value=0, hue=0)",
+    "output=runs/demo",
+)
+"""What makes a small detector and a short run from initial weights: few queries, and many cells that answer for each box."""
+FAMILIES = {"YOLO": YOLO, "RTDETR": RTDETR}
+"""The demo's overrides by the type of a config's model."""
 NEXT = """pictures  {pictures}
 
 What next:
@@ -42,7 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Train on drawn objects for a few minutes, and look at the result.",
     )
     parser.add_argument(
-        "words", nargs="*", metavar="CONFIG path=value", help=f"default: {CONFIG}; overrides follow the demo's own"
+        "words",
+        nargs="*",
+        metavar="CONFIG path=value",
+        help=f"default: {CONFIG}; overrides follow the demo's own for its family",
     )
     return run(parser, _demo, argv)
 
@@ -53,7 +81,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     from detkit.train.fit import fit
 
     config, *rest = arguments.words if arguments.words and "=" not in arguments.words[0] else [CONFIG, *arguments.words]
-    overrides = [*OVERRIDES, *rest]
+    overrides = [*_shortening(config), *rest]
     experiment, name = configured(config, overrides)
     if experiment.data.root is not None:
         raise UserError("the demo trains on drawn objects; for data of your own write tools/train.py CONFIG data.root=FOLDER")
@@ -68,3 +96,15 @@ def _demo(arguments: argparse.Namespace) -> int:
     print(report(result))
     print(NEXT.format(pictures=pictures, config=config, best=best))
     return 0
+
+
+def _shortening(config: str) -> tuple[str, ...]:
+    """Return the overrides that make a demo of a config.
+
+    Raises:
+        UserError: there are none for models of its type.
+    """
+    family = type(load_config(config).model).__name__
+    if family not in FAMILIES:
+        raise UserError(f"{config}: the demo knows no settings for {family}; there are some for {', '.join(FAMILIES)}")
+    return FAMILIES[family]

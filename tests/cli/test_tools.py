@@ -118,11 +118,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(rectangles, tmp_path):
     assert len(metrics.read_text().splitlines()) - 1 == done + 1
 
 
-def test_demo(tmp_path):
+@pytest.mark.parametrize(("name", "own"), [("yolo11n", "recipe.nominal_batch=none"), ("rtdetr_hrami", "recipe.lr_scale={}")])
+def test_demo(tmp_path, name, own):
+    config = ROOT / "configs" / f"{name}.py"
     words = ("recipe.epochs=1", "recipe.batch=4", "data.limit=8", "data.size=64", "data.workers=0")
-    printed = tool(tmp_path, "demo", ROOT / "configs" / "yolo11n.py", *words)
-    pictures = tmp_path / "runs" / "demo" / "yolo11n" / "0" / "pictures"
+    printed = tool(tmp_path, "demo", config, *words)
+    pictures = tmp_path / "runs" / "demo" / name / "0" / "pictures"
     assert len(list(pictures.glob("*.png"))) == 20
-    for word in ("this is: tools/train.py", "AP50", "disc", "star", "What next", str(Path("runs/demo/yolo11n/0/best.ckpt"))):
+    for word in ("this is: tools/train.py", own, "AP50", "disc", "star", "What next", f"runs/demo/{name}/0/best.ckpt"):
         assert word in printed, printed
-    tool(tmp_path, "demo", ROOT / "configs" / "yolo11n.py", f"data.root={tmp_path}", status=2)
+    tool(tmp_path, "demo", config, f"data.root={tmp_path}", status=2)
