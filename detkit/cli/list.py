@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import detkit.experiment  # noqa: F401 (brings every family in)
 from detkit.cli.config import import_modules
 from detkit.cli.run import run
 from detkit.cli.show import first_line, part_text
 from detkit.errors import UserError
-from detkit.spec import Spec, noun, suggestion
+from detkit.spec import Spec, item_annotation, noun, spec_classes, suggestion
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """List the parts of one family, or of all."""
     parser = argparse.ArgumentParser(prog="list.py", description="List the registered parts of a family, or of all.")
-    parser.add_argument("family", nargs="?", help="block, stage, backbone, neck, head, 'box loss', ...")
+    parser.add_argument(
+        "family", nargs="?", help="block, stage, backbone, neck, head, 'box loss', ...; or the name of a field: unit, matcher"
+    )
     parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
     return run(parser, _list, argv)
 
 
 def _list(arguments: argparse.Namespace) -> int:
     import_modules(arguments.modules)
-    families = {noun(family): family for family in Spec.__subclasses__()}
+    families = _families()
     chosen = [_family(arguments.family, families)] if arguments.family else [families[name] for name in sorted(families)]
     for family in chosen:
         parts = family.parts()
@@ -35,9 +37,36 @@ def _list(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _families() -> dict[str, type[Spec]]:
+    """Return all families by name; those that only parts of others use are known once these are imported."""
+    for family in Spec.__subclasses__():
+        family.parts()
+    return {noun(family): family for family in Spec.__subclasses__()}
+
+
 def _family(name: str, families: dict[str, type[Spec]]) -> type[Spec]:
+    """Return the family of this name, or that of a field of this name: ``matcher``, ``unit``.
+
+    Raises:
+        UserError: there is neither.
+    """
     wanted = name.lower().replace("_", " ").replace("-", " ").removesuffix("spec").strip()
     for known, family in families.items():
         if wanted in (known.lower(), f"{known.lower()}s", known.lower().replace(" ", "")):
             return family
-    raise UserError(f"no family '{name}'{suggestion(wanted, families)}")
+    fields = _fields(families.values())
+    if wanted in fields:
+        return fields[wanted]
+    raise UserError(f"no family '{name}'{suggestion(wanted, [*families, *fields])}")
+
+
+def _fields(families: Iterable[type[Spec]]) -> dict[str, type[Spec]]:
+    """Return the fields of all parts that hold parts, by name in words, with the family of what they hold."""
+    found: dict[str, type[Spec]] = {}
+    for part in (part for family in families for part in family.parts().values()):
+        for name, field in part.model_fields.items():
+            whole = field.annotation
+            for annotation in (whole, item_annotation(whole, list), item_annotation(whole, dict)):
+                for held in spec_classes(annotation):
+                    found.setdefault(name.replace("_", " "), held.family())
+    return found

@@ -65,6 +65,23 @@ def test_overrides(capsys, override, message):
     assert text.startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.criterion.dense=DenseProposal", "no dense proposals 'DenseProposal'; did you mean 'DenseProposals'?"),
+        ("model.criterion.class_loss=Mal", "no class loss 'Mal'; did you mean 'MAL'?"),
+        ("model.criterion.matcher=Hungaria", "no hungarian 'Hungaria'; did you mean 'Hungarian'?"),
+        ("model.criterion.matcher.clas_cost=1", "no field 'clas_cost'"),
+        ("model.head.eval_layer=9", "eval_layer should be at most the depth, 3 (got 9)"),
+        ("model.neck.intra=AIFY", "no block 'AIFY'; did you mean 'AIFI'?"),
+        ("model.remix=HRAMI", "no neck 'HRAMI'; did you mean 'HRAMi'?"),
+    ],
+)
+def test_overrides_of_rtdetr(capsys, override, message):
+    text = complaint(capsys, train.main, ROOT / "configs" / "rtdetr_hrami.py", override, "data.root=does/not/matter", "--print")
+    assert text.startswith(override.split("=")[0].rpartition(".")[0]) and message in text
+
+
 def test_configs(capsys, tmp_path):
     assert complaint(capsys, train.main, ROOT / "configs" / "yolo11q.py").startswith("no file '")
     assert "did you mean" in complaint(capsys, train.main, ROOT / "configs" / "yolo11q.py")
@@ -198,6 +215,7 @@ def test_how_to_resume_names_what_the_run_needs(tmp_path, monkeypatch):
 
 def test_families_and_commands(capsys):
     assert complaint(capsys, list_command.main, "blok") == "no family 'blok'; did you mean 'block'?"
+    assert complaint(capsys, list_command.main, "matchr") == "no family 'matchr'; did you mean 'matcher'?"
     assert "did you mean 'train'?" in complaint(capsys, detkit_main, "tain")
 
 

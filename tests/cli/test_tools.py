@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from detkit.cli import list as list_command
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -87,6 +89,15 @@ def test_list(folder):
     ):
         assert word in printed
     assert "C2f" in tool(folder, "list", "stages") and "Bottleneck" not in tool(folder, "list", "optimizer")
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [("class loss", "Varifocal"), ("matcher", "Hungarian"), ("dense", "DenseProposals"), ("intra", "AIFI"), ("remix", "HRAMi")],
+)
+def test_list_takes_the_name_of_a_field_too(capsys, word, part):
+    assert list_command.main([word]) == 0
+    assert f"  {part} " in capsys.readouterr().out
 
 
 def test_print_shows_the_resolved_experiment_and_trains_nothing(tmp_path):
