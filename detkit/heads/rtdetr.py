@@ -167,7 +167,7 @@ class RTDETRDecoder(nn.Module):
         all_boxes, all_scores = [], []
         previous = boxes
         for layer, to_classes, to_boxes in zip(self.layers[:depth], self.classes, self.boxes, strict=False):
-            content = layer(content, self.position(boxes), boxes, cells, grid, mask)
+            content = layer(content, self.position(boxes.to(content.dtype)), boxes, cells, grid, mask)
             change = to_boxes(content)
             all_boxes.append((change + logit(previous)).sigmoid())
             previous = (change + logit(boxes)).sigmoid()
