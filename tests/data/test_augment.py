@@ -397,6 +397,19 @@ def test_the_set_of_rtdetr():
     assert detr_augment(close_mosaic=3).strong_epochs(120) == 117
 
 
+def test_dense_one_to_one_matching_shows_more_boxes_until_the_last_epochs(rectangles):
+    annotations, data = opened(rectangles), Data(size=192, resize="stretch")
+
+    def boxes(epoch, **fields):
+        shown = TrainDataset(annotations, data, detr_augment(**fields), epochs=20, seed=0)
+        return np.mean([len(shown[Address(epoch, position)].boxes) for position in range(60)])
+
+    dense = {"mosaic": 0.5, "mixup": 0.5, "close_mosaic": 4}
+    assert boxes(0, **dense) > 1.5 * boxes(0)
+    assert boxes(15, **dense) > 1.5 * boxes(15)
+    assert boxes(16, **dense) == boxes(19, **dense) == 2
+
+
 def test_new_fields_are_off_and_can_be_set():
     assert {name for name, value in Augment() if value} == {
         "close_mosaic", "mosaic", "mosaic_tiles", "scale", "translate", "flip", "hue", "saturation", "value",
