@@ -39,8 +39,11 @@ class RTDETRDetector(ComposedDetector):
     """Decodes the last layer given; its detections are the best pairs of query and class."""
 
     def decode(self, raw: QueryOutput, size: tuple[int, int]) -> Predictions:
-        """Return boxes (B, Q, 4) xyxy in input pixels, which may cross the borders, and scores (B, Q, C)."""
-        return Predictions(to_pixels(to_xyxy(lift(raw.boxes[-1])), size), lift(raw.scores[-1]).sigmoid())
+        """Return boxes (B, Q, 4) xyxy in input pixels, which may cross the borders, and scores (B, Q, C).
+
+        Shares are of what the maps cover, ``raw.size``: ``size`` itself, or more where that is no multiple of the strides.
+        """
+        return Predictions(to_pixels(to_xyxy(lift(raw.boxes[-1])), raw.size), lift(raw.scores[-1]).sigmoid())
 
     @torch.no_grad()
     def detect(
