@@ -19,6 +19,14 @@ SMALL = {
     "browse.py": ["data.size=64", "data.limit=4", "data.workers=0"],
 }
 """What a test adds to a tool's command to be quick."""
+NARROW = [
+    "model.backbone.width=8",
+    "model.neck.width=32",
+    "model.neck.intra.feedforward=32",
+    "model.head.width=32",
+    "model.head.feedforward=32",
+]
+"""What makes RT-DETR-R18 small, so that its checkpoints are soon written."""
 
 
 def text(name):
@@ -32,6 +40,12 @@ def blocks(name, language):
 
 def commands(name):
     return [line.strip() for block in blocks(name, "sh") for line in block.splitlines() if line.strip()]
+
+
+def program(words):
+    """Return the Python block that holds the words."""
+    [found] = [block for block in blocks("README.md", "python") if words in block]
+    return found
 
 
 def outline(name):
@@ -70,7 +84,7 @@ def checkout(tmp_path_factory):
         (here / "venv" / part.name).symlink_to(part)
     (here / "venv" / "installed").unlink(missing_ok=True)
     (here / "venv" / "installed").touch()  # as `make setup` leaves it
-    (here / "my_se.py").write_text(blocks("README.md", "python")[1], encoding="utf-8")
+    (here / "my_se.py").write_text(program("class SE("), encoding="utf-8")
     return here
 
 
@@ -83,7 +97,7 @@ def execute(here, command):
         words = [*words, f"VENV={here / 'venv'}", f"DEMO={' '.join(small)}"]
     else:
         tool = Path(words[0]).name
-        added = [word for word in SMALL.get(tool, []) if "--resume" not in words or "epochs" not in word]
+        added = [*SMALL.get(tool, []), *(NARROW if tool == "train.py" and "configs/rtdetr" in command else [])]
         data = [] if any(w.startswith("data.root=") for w in words) or tool != "train.py" else ["data.root=~/mydata"]
         words = [
             sys.executable,
@@ -97,7 +111,7 @@ def execute(here, command):
 
 
 def test_every_command_runs(checkout):
-    resumed = "tools/train.py --resume runs/yolo11n/0 recipe.epochs=60"
+    resumed = "tools/train.py --resume runs/rtdetr_hrami/0 recipe.epochs=60"
     ran = commands("README.md")
     assert resumed in ran and len(ran) > 12
     for command in ran:
@@ -107,14 +121,18 @@ def test_every_command_runs(checkout):
 
 
 def test_the_python_example_runs(checkout):
-    if not (checkout / "runs" / "yolo11n" / "0" / "best.ckpt").is_file():
-        execute(checkout, "tools/train.py configs/yolo11n.py data.root=~/mydata")
-    program = blocks("README.md", "python")[0]
+    if not (checkout / "runs" / "rtdetr_hrami" / "0" / "best.ckpt").is_file():
+        execute(checkout, "tools/train.py configs/rtdetr_hrami.py data.root=~/mydata")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-c", program]
+    words = [sys.executable, "-c", program("detkit.load(")]
     done = subprocess.run(words, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_config_shown_is_the_config():
+    written = (ROOT / "configs" / "rtdetr_hrami.py").read_text(encoding="utf-8")
+    assert program('rtdetr("r18"').strip() == written.split('"""')[2].strip()
 
 
 def test_the_error_shown_is_the_error_given(checkout):

@@ -178,3 +178,9 @@ def test_what_cannot_be_met_is_a_sentence(capsys, checkpoint, photos, words, mes
     text = told(capsys, checkpoint, *words, status=2)
     assert re.search(re.escape(message), text) and text.startswith("error: ")
     assert not (photos.parent / "runs").exists()
+
+
+def test_another_model_that_the_weights_fill(checkpoint, photos, capsys):
+    assert "in 3 images" in told(capsys, checkpoint, "photos", "model.after.p3=none", *EVERYTHING)
+    words = told(capsys, checkpoint, "photos", "model.after.p3=Bottleneck", *EVERYTHING, status=2)
+    assert "can only be used as a model that its weights fill exactly; as this one, " in words
