@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from detkit.boxes import lift
-from detkit.nn.attention import SelfAttention, feedforward
+from detkit.nn.attention import SelfAttention, feedforward, held
 from detkit.nn.cached import Cached
 from detkit.nn.widths import largest_divisor
 from detkit.parts import BlockSpec
@@ -67,8 +67,8 @@ class TransformerLayer(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
         """(B, T, C), position (T, C) -> (B, T, C)."""
-        x = self.attention_norm(x + self.attention(x, position))
-        return self.feedforward_norm(x + self.feedforward(x))
+        x = self.attention_norm(held(x + self.attention(x, position)))
+        return self.feedforward_norm(held(x + self.feedforward(x)))
 
 
 def position_code(height: int, width: int, channels: int, like: Tensor) -> Tensor:

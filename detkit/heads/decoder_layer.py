@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
-from detkit.nn.attention import SelfAttention
+from detkit.nn.attention import SelfAttention, held
 from detkit.nn.attention import feedforward as transformer_feedforward
 from detkit.nn.deformable import DeformableAttention, PointGrid
 
@@ -54,11 +53,3 @@ class DecoderLayer(nn.Module):
         content = self.attention_norm(held(content + self.attention(content, position, mask)))
         content = self.cross_norm(held(content + self.cross(content + position, boxes, cells, grid)))
         return self.feedforward_norm(held(content + self.feedforward(content)))
-
-
-def held(values: Tensor) -> Tensor:
-    """Keep float16 within its range, which a sum of residuals may leave; other dtypes are wide enough."""
-    if values.dtype != torch.float16:
-        return values
-    limit = torch.finfo(values.dtype).max
-    return values.clamp(-limit, limit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,3 +57,11 @@ def feedforward(channels: int, hidden: int, activation: Callable[[], nn.Module] 
     """Return two linear layers over ``hidden`` channels, ``expand`` and ``reduce``, with an activation between."""
     layers = OrderedDict(expand=nn.Linear(channels, hidden), activation=activation(), reduce=nn.Linear(hidden, channels))
     return nn.Sequential(layers)
+
+
+def held(values: Tensor) -> Tensor:
+    """Keep float16 within its range, which a sum of residuals may leave; other dtypes are wide enough."""
+    if values.dtype != torch.float16:
+        return values
+    limit = torch.finfo(values.dtype).max
+    return values.clamp(-limit, limit)

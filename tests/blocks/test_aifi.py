@@ -70,3 +70,17 @@ def test_half_precision_autocast_is_finite():
     for dtype in (torch.float16, torch.bfloat16):
         with torch.autocast("cpu", dtype):
             assert block(x).isfinite().all()
+
+
+def test_residuals_stay_within_the_range_of_float16():
+    torch.manual_seed(0)
+    block = AIFI(feedforward=64).build(32)
+    with torch.no_grad():
+        block.layers[0].attention.project.bias.fill_(6e4)
+        block.layers[0].feedforward.reduce.bias.fill_(6e4)
+    x = (1e4 * torch.randn(2, 32, 2, 3)).half().requires_grad_()
+    assert (x.amax() + 6e4).isinf()
+    with torch.autocast("cpu", torch.float16):
+        y = block(x)
+    y.float().square().sum().backward()
+    assert y.isfinite().all() and x.grad.isfinite().all()
