@@ -48,7 +48,7 @@ class Selection(nn.Module):
         scores = self.classes(features)
         boxes = (self.boxes(features) + anchors).sigmoid()
         chosen = scores.detach().amax(-1).topk(min(queries, cells.shape[1])).indices
-        content, start = (x.detach().take_along_dim(chosen.unsqueeze(-1), 1) for x in (features, boxes))
+        content, start = (x.detach().gather(1, chosen.unsqueeze(-1).expand(-1, -1, x.shape[-1])) for x in (features, boxes))
         return content, start, Proposals(boxes, scores, centres, chosen)
 
 

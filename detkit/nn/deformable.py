@@ -49,7 +49,7 @@ class DeformableAttention(nn.Module):
         channels: of queries and values, a multiple of ``heads``.
         heads: of the attention.
         points: that a head reads on each level, finest first.
-        discrete: read the cell a point falls into, without interpolation; offsets then take no gradient.
+        discrete: read the cell a point falls into, without interpolation; offsets then take no gradient, and don't train.
     """
 
     point_scale: Tensor
@@ -64,6 +64,7 @@ class DeformableAttention(nn.Module):
         scale = [0.5 / count for count in points for _ in range(count)]
         self.register_buffer("point_scale", torch.tensor(scale).unsqueeze(-1), persistent=False)
         self._initialise(points)
+        self.offsets.requires_grad_(not discrete)
 
     def _initialise(self, points: Sequence[int]) -> None:
         """Let each head look in a direction of its own, at growing distances, with equal weights."""
