@@ -139,7 +139,7 @@ def rtdetr(size: str, **slots: Unpack[RTDETRSlots]) -> RTDETR:
     """
     chosen: Size = known("rtdetr", SIZES, size)
     intra = AIFI(layers=chosen.layers, feedforward=chosen.feedforward)
-    neck = placed(HybridEncoder(width=chosen.width, intra=intra), ["stage", "expansion"], chosen.expansion)
+    neck = placed(HybridEncoder(width=chosen.width, intra=intra), ["stage"], expansion=chosen.expansion)
     head = RTDETRHead(depth=chosen.depth, eval_layer=chosen.eval_layer)
     reference = RTDETR(backbone=chosen.backbone, neck=neck, head=head)
     return filled("rtdetr", reference, slots, RTDETRSlots.__annotations__, PIECES)

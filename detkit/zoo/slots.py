@@ -31,6 +31,7 @@ def filled(family: str, reference: S, slots: Mapping[str, Any], names: Collectio
         if name not in names:
             raise UserError(f"zoo.{family}: no slot '{name}'{suggestion(name, names)}")
     detector = changed(reference, **{name: part for name, part in slots.items() if name not in pieces})
+    fields: dict[str, dict[str, Any]] = {}
     for piece, paths in pieces.items():
         if piece not in slots:
             continue
@@ -40,22 +41,25 @@ def filled(family: str, reference: S, slots: Mapping[str, Any], names: Collectio
             kind = type(slots[owner]).__name__
             raise UserError(f"zoo.{family}: {piece}= changes the reference's {owner}; set it inside {owner}={kind}(...)")
         for path in own:
-            detector = placed(detector, path.split("."), slots[piece])
+            parent, _, name = path.rpartition(".")
+            fields.setdefault(parent, {})[name] = slots[piece]
+    for parent, values in fields.items():  # those of one part at once, as they may fit together only
+        detector = placed(detector, parent.split("."), **values)
     return detector
 
 
-def placed(spec: S, path: list[str], part: Any) -> S:
-    """Return ``spec`` with ``part`` at a dotted path, in which ``*`` is every item of a tuple."""
+def placed(spec: S, path: list[str], /, **fields: Any) -> S:
+    """Return ``spec`` with other fields in its part at a dotted path, in which ``*`` is every item of a tuple."""
+    if not path:
+        return changed(spec, **fields)
     name, *rest = path
-    if not rest:
-        return changed(spec, **{name: part})
     inner = getattr(spec, name)
-    if rest[0] == "*":
-        return changed(spec, **{name: tuple(placed(item, rest[1:], part) for item in inner)})
-    return changed(spec, **{name: placed(inner, rest, part)})
+    if rest[:1] == ["*"]:
+        return changed(spec, **{name: tuple(placed(item, rest[1:], **fields) for item in inner)})
+    return changed(spec, **{name: placed(inner, rest, **fields)})
 
 
-def changed(spec: S, **fields: Any) -> S:
+def changed(spec: S, /, **fields: Any) -> S:
     """Return ``spec`` with other values in some fields, validated."""
     return type(spec)(**(dict(spec) | fields))
 
