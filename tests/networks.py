@@ -4,14 +4,20 @@ import torch
 from torch import nn
 
 from detkit.backbones.csp import CSPBackbone
+from detkit.backbones.presnet import PResNet
+from detkit.blocks.aifi import AIFI
 from detkit.blocks.c3k import C3k
+from detkit.detectors.rtdetr import RTDETR
 from detkit.detectors.yolo import YOLO
 from detkit.heads.branches import SeparableBranch
 from detkit.heads.dense import DenseHead
+from detkit.heads.rtdetr import RTDETRHead
+from detkit.necks.hybrid import HybridEncoder
 from detkit.necks.pan import PAN
 from detkit.stages.c2f import C2f
 from detkit.stages.c2psa import C2PSA
 from detkit.stages.c3k2 import C3k2
+from detkit.stages.repc3 import RepC3
 from detkit.stages.sppf import SPPF
 from detkit.structures import Targets
 
@@ -24,6 +30,14 @@ def small_yolo(**slots) -> YOLO:
     neck = PAN(widths=(16, 16, 32), depths=(1,) * 4, stages=(C2f(), C2f(), C3k2(), C3k2()))
     head = DenseHead(class_branch=SeparableBranch(), bins=8)
     return YOLO(**({"backbone": backbone, "top": (SPPF(), C2PSA()), "neck": neck, "head": head} | slots))
+
+
+def small_rtdetr(*, levels=3, intra=AIFI(feedforward=64), head=None, **slots) -> RTDETR:  # noqa: B008
+    """An RT-DETR in miniature with every kind of part that the published ones have; ``head`` has fields of its head."""
+    neck = HybridEncoder(width=32, depth=1, levels=levels, intra=intra, stage=RepC3(expansion=0.5))
+    fields = {"width": 32, "heads": 4, "feedforward": 64, "depth": 3, "queries": 20, "denoising": 10} | (head or {})
+    parts = {"backbone": PResNet(depths=(1, 1, 1, 1), width=8), "neck": neck, "head": RTDETRHead(**fields)}
+    return RTDETR(**(parts | slots))
 
 
 @torch.no_grad()
