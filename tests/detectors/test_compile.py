@@ -1,10 +1,12 @@
 """A detector's training step and evaluation forward are one graph."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from detkit.zoo import yolo11, yolov8
-from tests.networks import scrambled, small_yolo, some_targets
+from detkit.zoo import rtdetr, yolo11, yolov8
+from tests.networks import scrambled, small_rtdetr, small_yolo, some_targets
 
 
 def train_and_evaluate(detector, backend):
@@ -20,6 +22,7 @@ def train_and_evaluate(detector, backend):
     for network in (detector, compiled):
         detector.load_state_dict(state)
         detector.zero_grad()
+        torch.manual_seed(0)
         losses = network(images, some_targets((3, 0)))
         sum(losses.values()).backward()
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in detector.parameters()]))
@@ -36,16 +39,17 @@ def _fresh():
     torch.compiler.reset()
 
 
-def test_small_detector_is_one_graph():
-    train_and_evaluate(scrambled(small_yolo().build(3)), "aot_eager")
+@pytest.mark.parametrize("spec", [small_yolo(), small_rtdetr(levels=2, head={"depth": 2})], ids=["yolo", "rtdetr"])
+def test_small_detector_is_one_graph(spec):
+    train_and_evaluate(scrambled(spec.build(3)), "aot_eager")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-@pytest.mark.parametrize("reference", [yolov8, yolo11])
+@pytest.mark.parametrize("reference", [partial(yolov8, "n"), partial(yolo11, "n"), partial(rtdetr, "r18")])
 def test_reference_detectors_are_one_graph(reference, backend):
     torch.manual_seed(0)
-    detector = reference("n").build(num_classes=80)
+    detector = reference().build(num_classes=80)
     train_and_evaluate(detector, backend)
     compiled = torch.compile(detector.train(), fullgraph=True, backend=backend)
     for counts in ((3, 0), (17, 2), (40, 33)):  # 16, 32 and 48 padded boxes
@@ -53,9 +57,12 @@ def test_reference_detectors_are_one_graph(reference, backend):
         assert all(value.isfinite() for value in losses.values())
 
 
-def test_evaluation_forward_exports():
-    detector = scrambled(small_yolo().build(3)).eval()
-    images = torch.rand(2, 3, 64, 64)
+@pytest.mark.parametrize("spec", [small_yolo(), small_rtdetr()], ids=["yolo", "rtdetr"])
+def test_evaluation_forward_exports_for_any_batch_and_size(spec):
+    detector = scrambled(spec.build(3)).eval()
+    images, others = torch.rand(2, 3, 64, 64), torch.rand(3, 3, 96, 128)
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)
     with torch.no_grad():
-        exported = torch.export.export(detector, (images,)).module()
-        assert torch.allclose(exported(images).boxes, detector(images).boxes, rtol=1e-4, atol=1e-3)
+        exported = torch.export.export(detector, (images,), dynamic_shapes={"images": free}).module()
+        for batch in (images, others):
+            assert torch.allclose(exported(batch).boxes, detector(batch).boxes, rtol=1e-4, atol=1e-3)
