@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from detkit.weights.report import Report
 
 Source = Literal["auto", "ultralytics", "rtdetr", "official"]
 
-Rename = Callable[[Mapping[str, Tensor]], dict[str, str]]
-"""Of a foreign state: its names -> ours; names that hold nothing to load are left out."""
+PUBLISHERS = {"ultralytics": ultralytics, "rtdetr": rtdetr}
+"""Whose state dicts of whole detectors are known, by source."""
 
 COUNTER = ".num_batches_tracked"
 """Ends the name of a batch norm's count of batches: no weight, and a frozen norm has none."""
@@ -27,7 +27,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Source 
         module: a detector, or a part of one whose names ``state`` has.
         state: tensors by name.
         source: whose names they are: a publisher's of whole detectors, or, "official", those of the authors of ``module``'s
-            parts. "auto" takes ours or the authors', whichever match more, then foreign ones that it recognises.
+            parts. "auto" takes whichever match most.
         strict: every tensor of the module and of ``state`` must be matched.
 
     Raises:
@@ -61,17 +61,15 @@ def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Ten
         if not official.recognises(module):
             raise UserError(f"weights: no name table for source 'official': none in {type(module).__name__} nor in its parts")
         return official.rename(module, state)
-    if source == "auto":
-        same = {name: name for name in state}
-        best = max(same, official.rename(module, state), key=lambda names: _matches(own, names))
-        if _matches(own, best):
-            return best
-    if source == "ultralytics" or (source == "auto" and ultralytics.recognises(state)):
-        return ultralytics.rename(state)
-    if source == "rtdetr" or rtdetr.recognises(state):
-        return rtdetr.rename(state)
-    some = ", ".join(list(state)[:3]) or "none at all"
-    raise UserError(f"weights: these names are neither detkit's for this module nor of a known family: {some}, ...")
+    if source != "auto":
+        return PUBLISHERS[source].rename(state)
+    foreign = [publisher.rename(state) for publisher in PUBLISHERS.values() if publisher.recognises(state)]
+    tables = [{name: name for name in state}, official.rename(module, state), *foreign]
+    best = max(tables, key=lambda names: _matches(own, names))
+    if not foreign and not _matches(own, best):
+        some = ", ".join(list(state)[:3]) or "none at all"
+        raise UserError(f"weights: these names are neither detkit's for this module nor of a known family: {some}, ...")
+    return best
 
 
 def _matches(own: Mapping[str, Tensor], names: Mapping[str, str]) -> int:
