@@ -103,7 +103,7 @@ class Size(NamedTuple):
         depth: layers of the decoder.
         expansion: width of the fusion stages' units, as a fraction of the encoder's.
         width: of the encoder; the decoder is always 256 wide.
-        feedforward: of the encoder's attention.
+        feedforward: of the encoder's attention; None for four times its width.
         layers: of the encoder's attention.
         eval_layer: of the decoder; None for the last.
     """
@@ -112,7 +112,7 @@ class Size(NamedTuple):
     depth: int = 6
     expansion: float = 1.0
     width: int = 256
-    feedforward: int = 1024
+    feedforward: int | None = None
     layers: int = 1
     eval_layer: int | None = None
 
@@ -125,7 +125,7 @@ SIZES = {
     "r101": Size(PResNet(depth=101, norm="frozen"), width=384, feedforward=2048),
     "hgnetv2_l": Size(HGNetv2(size="l", norm="frozen")),
     "hgnetv2_x": Size(HGNetv2(size="x", norm="frozen"), width=384, feedforward=2048),
-    "hgnetv2_h": Size(HGNetv2(size="h", norm="frozen"), width=512, feedforward=2048, layers=2),
+    "hgnetv2_h": Size(HGNetv2(size="h", norm="frozen"), width=512, layers=2),
 }
 
 
