@@ -5,13 +5,16 @@ import torch
 
 from detkit.backbones.presnet import PResNet
 from detkit.blocks.aifi import AIFI
+from detkit.boxes import normalise, to_cxcywh
 from detkit.detectors.rtdetr import RTDETR
 from detkit.heads.rtdetr import RTDETRHead
 from detkit.necks.hybrid import HybridEncoder
 from detkit.weights import load_weights
+from detkit.weights.rtdetr import rename
 from detkit.zoo import rtdetr
 from tests.golden.deterministic import image
 from tests.golden.transformers_names import official
+from tests.networks import some_targets
 
 transformers = pytest.importorskip("transformers", minversion="5")
 
@@ -47,19 +50,32 @@ def publishers_order(module, arguments, sides):
     return arguments, sides | {"width": sides["height"], "height": sides["width"]}
 
 
-def compare(theirs, ours):
-    """Load their weights into ours and compare logits and boxes of all queries."""
+def loaded(theirs, ours):
+    """Return our detector with their weights."""
     detector = ours.build(num_classes=CLASSES).double().eval()
-    report = load_weights(detector, official(theirs.state_dict()), source="rtdetr")
-    assert report.share == 1 and not report.unexpected
-    assert all(name.endswith("num_batches_tracked") for name in report.initial)  # their backbone's norms are frozen
-    images = torch.tensor(image(SHAPE))
+    state = official(theirs.state_dict())
+    if detector.head.denoising is None:
+        del state["decoder.denoising_class_embed.weight"]
+    report = load_weights(detector, state, source="rtdetr", strict=True)
+    assert report.share == 1
+    return detector
+
+
+def compare(theirs, ours):
+    """Compare logits and boxes of all queries."""
+    detector, images = loaded(theirs, ours), torch.tensor(image(SHAPE))
     with torch.no_grad():
         expected, raw = theirs(images), detector.raw(detector.features(images))
     for one, other in ((expected.logits, raw.scores[-1]), (expected.pred_boxes, raw.boxes[-1])):
         assert one.shape == other.shape and other.dtype == torch.float64
         assert (one - other).abs().max() < 1e-9 * one.abs().max()
     assert expected.logits.std() > 0.1 and expected.pred_boxes.std(1).amax(-1).min() > 0.05
+
+
+def small(**head):
+    """Ours of the size of `SMALL`."""
+    backbone, neck = PResNet(depths=(1, 1, 1, 1), width=16), HybridEncoder(width=64, intra=AIFI(feedforward=1024))
+    return RTDETR(backbone=backbone, neck=neck, head=RTDETRHead(width=64, queries=QUERIES, **head))
 
 
 def test_r18():
@@ -79,6 +95,30 @@ def test_sampling_of_the_second_version(sampling, method, points):
         for layer in theirs.model.decoder.layers:
             layer.encoder_attn.n_points_list = list(points)
             layer.encoder_attn.n_points_scale.copy_(torch.tensor([1 / count for count in points for _ in range(count)]))
-    backbone, neck = PResNet(depths=(1, 1, 1, 1), width=16), HybridEncoder(width=64, intra=AIFI(feedforward=1024))
-    head = RTDETRHead(width=64, depth=2, queries=QUERIES, points=points, sampling=sampling)
-    compare(theirs, RTDETR(backbone=backbone, neck=neck, head=head))
+    compare(theirs, small(depth=2, points=points, sampling=sampling))
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_losses_and_gradients(depth):
+    theirs = reference("RTDetr", SMALL, decoder_layers=depth, **SMALL_REST)
+    ours, images = loaded(theirs, small(depth=depth, denoising=0)), torch.tensor(image(SHAPE))
+    targets = some_targets((3, 2), classes=CLASSES)
+    labels = [
+        {"class_labels": label, "boxes": to_cxcywh(normalise(boxes.double(), SHAPE[2:]))}
+        for boxes, label in targets.per_image()
+    ]
+    expected, losses = theirs(images, labels=labels), ours(images, targets)
+    for name, term in (("vfl", "class"), ("bbox", "l1"), ("giou", "box")):
+        assert torch.allclose(expected.loss_dict[f"loss_{name}"], losses[term], rtol=1e-9)
+    assert torch.allclose(expected.loss, sum(losses.values()), rtol=1e-9)
+    if depth > 1:  # in theirs, no box loss reaches the layer before: they do not look forward twice
+        return
+    expected.loss.backward()
+    sum(losses.values()).backward()
+    gradients = official({name: value.grad for name, value in theirs.named_parameters() if value.grad is not None})
+    compared = {name: gradients[official_name] for official_name, name in rename(gradients).items()}
+    left = {name for name, _ in ours.named_parameters()} - set(compared)
+    assert all(name.startswith("backbone.") and ".norm." in name for name in left), "theirs are frozen there"
+    for name, gradient in compared.items():
+        found = ours.get_parameter(name).grad
+        assert (gradient - found).abs().max() < 1e-7 * gradient.abs().max(), name
