@@ -185,14 +185,15 @@ class Denoised(NamedTuple):
         scores: (L, B, D, C) class logits.
         target: (B, D) int64, index of the box that the noise was put on.
         positive: (B, D) bool: little noise, to be denoised; False: much noise, to be refused, or nothing at all.
-        real: (B, D) bool; False where an image has no box to fill the place.
+        share: (B, D) in [0, 1], how much a place counts: 1 / how often the image's boxes are repeated, so that each box counts
+            once with little noise and once with much; 0 where an image has no box to fill the place.
     """
 
     boxes: Tensor
     scores: Tensor
     target: Tensor
     positive: Tensor
-    real: Tensor
+    share: Tensor
 
 
 class QueryOutput(NamedTuple):

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from detkit.boxes import clip, normalise, to_cxcywh, to_xyxy
 from detkit.structures import Targets
 
+EPSILON = 1e-5
+"""Least share of the input's side that a noisy box may have."""
+
 
 class NoisyQueries(NamedTuple):
     """D queries that hold targets with noise: first all with little noise, then all with much.
@@ -23,7 +26,7 @@ class NoisyQueries(NamedTuple):
         boxes: (B, D, 4) cxcywh, normalised to the input.
         target: (B, D) int64, index of the box that each was made from.
         positive: (B, D) bool, little noise.
-        real: (B, D) bool; False where an image has no box to fill the place.
+        share: (B, D), 1 / the groups of the image; 0 where it has no box to fill the place.
         group: (B, D) int64; queries of one group hold every box once with little and once with much noise. -1: not real.
     """
 
@@ -31,7 +34,7 @@ class NoisyQueries(NamedTuple):
     boxes: Tensor
     target: Tensor
     positive: Tensor
-    real: Tensor
+    share: Tensor
     group: Tensor
 
 
@@ -39,7 +42,8 @@ class Denoising(nn.Module):
     """Makes queries from targets; each image's boxes are repeated in groups until its places are full.
 
     All shapes follow from the padded targets, so no device is asked for a count. Official code gives every image of a
-    batch the groups of the one with the most boxes; here an image has as many as its own boxes leave room for.
+    batch the groups of the one with the most boxes; here an image has as many as its own boxes leave room for, and ``share``
+    lets every box weigh the same, as there.
 
     Args:
         places: queries with little noise an image, as many with much; more if an image has more boxes.
@@ -62,12 +66,14 @@ class Denoising(nn.Module):
         place = torch.arange(places, device=device)
         counts = targets.counts.clamp(min=1)[:, None]
         group = place // counts
-        real = (group < (places // counts)) & (targets.counts[:, None] > 0)
+        groups = places // counts
+        real = (group < groups) & (targets.counts[:, None] > 0)
         target, group = (place % counts).repeat(1, 2), group.where(real, -1).repeat(1, 2)
         real, positive = real.repeat(1, 2), (torch.arange(2 * places, device=device) < places).expand(len(counts), -1)
+        share = (real / groups).to(targets.boxes.dtype)
         labels = self._noisy_labels(targets.labels.gather(1, target)).where(real, self.num_classes)
         boxes = self._noisy_boxes(targets.boxes.take_along_dim(target.unsqueeze(-1), 1), positive, size)
-        return NoisyQueries(self.embedding(labels), boxes, target, positive, real, group)
+        return NoisyQueries(self.embedding(labels), boxes, target, positive, share, group)
 
     def _noisy_labels(self, labels: Tensor) -> Tensor:
         """(B, D) -> same."""
@@ -75,12 +81,12 @@ class Denoising(nn.Module):
         return torch.randint_like(labels, self.num_classes).where(chance < self.label_noise / 2, labels)
 
     def _noisy_boxes(self, boxes: Tensor, positive: Tensor, size: tuple[int, int]) -> Tensor:
-        """Xyxy pixels (B, D, 4) -> normalised cxcywh, each corner displaced."""
+        """Xyxy pixels (B, D, 4) -> normalised cxcywh, each corner displaced; corners that cross leave the smallest box."""
         boxes = normalise(to_cxcywh(boxes), size)
         amount = torch.rand_like(boxes) + (~positive).unsqueeze(-1)
         sign = torch.randint_like(boxes, 2) * 2 - 1
         noise = sign * amount * self.box_noise * boxes[..., 2:].repeat(1, 1, 2) / 2
-        return to_cxcywh(clip(to_xyxy(boxes) + noise, (1, 1)))
+        return to_cxcywh(clip(to_xyxy(boxes) + noise, (1, 1))).clamp(EPSILON, 1 - EPSILON)
 
 
 def attention_mask(group: Tensor, queries: int) -> Tensor:

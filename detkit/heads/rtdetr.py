@@ -190,5 +190,5 @@ def _parted(boxes: Tensor, scores: Tensor, size: tuple[int, int], proposals: Pro
     count = noisy.group.shape[1]
     noisy_boxes, boxes = boxes.tensor_split([count], 2)
     noisy_scores, scores = scores.tensor_split([count], 2)
-    denoised = Denoised(noisy_boxes, noisy_scores, noisy.target, noisy.positive, noisy.real)
+    denoised = Denoised(noisy_boxes, noisy_scores, noisy.target, noisy.positive, noisy.share)
     return QueryOutput(boxes, scores, size, proposals, denoised)

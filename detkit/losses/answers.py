@@ -22,7 +22,7 @@ class Answers(NamedTuple):
         target: (L, B, S) int64, below M.
         weight: (L, B, S) numbers or bool, of the box terms; zero where the slot is empty.
         quality: (L, B, S) in [0, 1], the class score to learn; None for the IoU of the predicted box.
-        counted: (B, Q) bool, which predictions learn that classes are absent; None for all.
+        share: (B, Q), how much the classes of each prediction count; None for 1.
     """
 
     scores: Tensor
@@ -31,7 +31,7 @@ class Answers(NamedTuple):
     target: Tensor
     weight: Tensor
     quality: Tensor | None = None
-    counted: Tensor | None = None
+    share: Tensor | None = None
 
 
 def sums(answers: Answers, truth: Targets, class_loss: ClassLoss, box_loss: BoxLoss) -> Tensor:
@@ -40,7 +40,7 @@ def sums(answers: Answers, truth: Targets, class_loss: ClassLoss, box_loss: BoxL
     Args:
         answers: the predictions.
         truth: boxes cxcywh, normalised.
-        class_loss: of every counted logit.
+        class_loss: of every logit.
         box_loss: of the boxes in the slots.
     """
     layers, filled = len(answers.scores), answers.weight > 0
@@ -71,8 +71,9 @@ def class_sums(answers: Answers, label: Tensor, quality: Tensor, filled: Tensor,
     """
     scores = lift(answers.scores)
     absent = loss.absent(scores).sum(-1)
-    if answers.counted is not None:
-        absent = absent.where(answers.counted, 0)
     logit = scores.flatten(2).gather(2, answers.prediction * scores.shape[-1] + label)
     correction = (loss.present(logit, quality.to(logit.dtype)) - loss.absent(logit)).where(filled, 0)
+    if answers.share is not None:
+        share = answers.share.to(absent.dtype).expand_as(absent)
+        absent, correction = (absent * share).where(share > 0, 0), correction * share.gather(2, answers.prediction)
     return absent.sum((1, 2)) + correction.sum((1, 2))

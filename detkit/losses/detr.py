@@ -72,7 +72,7 @@ class QueryCriterion(nn.Module):
         totals, counts = self._matched(raw, truth), {"": targets.counts.sum(), "denoised_": none, "dense_": none}
         if raw.denoised is not None:
             totals["denoised_"] = self._sums(denoised_answers(raw.denoised), truth).sum(0)
-            counts["denoised_"] = (raw.denoised.positive & raw.denoised.real).sum()
+            counts["denoised_"] = (raw.denoised.positive * raw.denoised.share).sum()
         if raw.proposals is not None and self.assigner is not None:
             answers = dense_answers(raw.proposals, self.assigner, targets, raw.size)
             totals["dense_"] = self.dense_gain * self._sums(answers, truth)[0]
@@ -112,9 +112,9 @@ class QueryCriterion(nn.Module):
 
 
 def denoised_answers(denoised: Denoised) -> Answers:
-    """Return the known answers: a real place with little noise has its box, one with much noise has none."""
+    """Return the known answers: a place with little noise has its box, one with much noise has none."""
     layers = len(denoised.scores)
     prediction = torch.arange(denoised.target.shape[-1], device=denoised.target.device)
-    known = (denoised.target, denoised.positive & denoised.real)
-    target, filled = (values.expand(layers, -1, -1) for values in known)
-    return Answers(denoised.scores, denoised.boxes, prediction.expand_as(target), target, filled, counted=denoised.real)
+    known = (denoised.target, denoised.positive * denoised.share)
+    target, weight = (values.expand(layers, -1, -1) for values in known)
+    return Answers(denoised.scores, denoised.boxes, prediction.expand_as(target), target, weight, share=denoised.share)

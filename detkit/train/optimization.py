@@ -84,7 +84,7 @@ class Course:
 
 
 def _groups(model: nn.Module, schedule: Schedule) -> list[Group]:
-    """Group by kind and learning-rate factor: weights decay; biases, norms, gates and other vectors do not."""
+    """Group by kind and learning-rate factor: weights decay; biases, norms, gates and other lists of single numbers do not."""
     recipe = schedule.recipe
     assert recipe.optimizer is not None, "derive() names the optimizer"
     check_roles(model, recipe.lr_scale, "recipe.lr_scale")
@@ -92,7 +92,7 @@ def _groups(model: nn.Module, schedule: Schedule) -> list[Group]:
     found: dict[tuple[str, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            kind = "bias" if name.endswith("bias") else "vector" if parameter.ndim < 2 else "weight"
+            kind = "bias" if name.endswith("bias") else "vector" if math.prod(parameter.shape[1:]) == 1 else "weight"
             found.setdefault((kind, _scale(name, recipe.lr_scale)), []).append(parameter)
     return [
         Group(

@@ -52,20 +52,19 @@ def match(scores, boxes, truth, labels):
     return dict(zip(*(index.tolist() for index in linear_sum_assignment(costs)), strict=True)) if truth else {}
 
 
-def terms(scores, boxes, truth, labels, matches, class_loss, counted=None):
+def terms(scores, boxes, truth, labels, matches, class_loss, shares=None):
     """Return the sums of class, L1 and GIoU loss of one image of one layer."""
     classes = l1 = giou = 0.0
     for query, (logits, box) in enumerate(zip(scores, boxes, strict=True)):
-        if counted is not None and not counted[query]:
-            continue
+        share = 1 if shares is None else shares[query]
         found = matches.get(query)
         quality = None if found is None else overlap(box, truth[found])[0]
         for label, logit in enumerate(logits):
             here = found is not None and labels[found] == label
-            classes += class_loss(sigmoid(logit), quality if here else None)
+            classes += share * class_loss(sigmoid(logit), quality if here else None)
         if found is not None:
-            l1 += sum(abs(a - b) for a, b in zip(box, truth[found], strict=True))
-            giou += 1 - overlap(box, truth[found])[1]
+            l1 += share * sum(abs(a - b) for a, b in zip(box, truth[found], strict=True))
+            giou += share * (1 - overlap(box, truth[found])[1])
     return classes, l1, giou
 
 
@@ -101,11 +100,11 @@ def criterion(raw, targets, class_loss=varifocal):
             add("proposal_", terms(scores, boxes, truth, labels, match(scores, boxes, truth, labels), class_loss))
         if raw.denoised is not None:
             noisy = raw.denoised
-            target, positive, real = (values[image].tolist() for values in (noisy.target, noisy.positive, noisy.real))
-            known = {place: target[place] for place in range(len(target)) if positive[place] and real[place]}
-            positives += len(known)
+            target, positive, share = (values[image].tolist() for values in (noisy.target, noisy.positive, noisy.share))
+            known = {place: target[place] for place in range(len(target)) if positive[place] and share[place]}
+            positives += sum(share[place] for place in known)
             for layer in range(len(noisy.boxes)):
                 scores, boxes = noisy.scores[layer, image].tolist(), noisy.boxes[layer, image].tolist()
-                add("denoised_", terms(scores, boxes, truth, labels, known, class_loss, real))
+                add("denoised_", terms(scores, boxes, truth, labels, known, class_loss, share))
     count = max(1, int(targets.counts.sum()))
     return {name: value / (max(1, positives) if name.startswith("denoised_") else count) for name, value in sums.items()}

@@ -27,19 +27,19 @@ def box_targets(counts, seed=0, multiple=16):
 
 
 def noisy_places(counts, groups):
-    """Return target, positive, real (B, D): groups of little noise, then much noise, for as many boxes as any image has."""
+    """Return target, positive, share (B, D): groups of little noise, then of much; other shares in every second image."""
     most = max(1, *counts)
     box = torch.arange(most).repeat(2 * groups).expand(len(counts), -1)
     positive = torch.tensor([True] * most + [False] * most).repeat(groups).expand(len(counts), -1)
     real = box < torch.tensor(counts)[:, None]
-    return box.where(real, 0), positive & real, real
+    return box.where(real, 0), positive & real, real / (groups * (1 + torch.arange(len(counts))[:, None] % 2))
 
 
 def query_output(counts, seed=0, layers=3, queries=24, cells=60, groups=2, dtype=torch.float64):
     """Random raw output that takes gradients, with proposals and denoising."""
     generator = torch.Generator().manual_seed(seed)
     images = len(counts)
-    target, positive, real = noisy_places(counts, groups)
+    target, positive, share = noisy_places(counts, groups)
 
     def boxes(*shape):
         return random_boxes(generator, *shape).to(dtype).requires_grad_()
@@ -58,7 +58,7 @@ def query_output(counts, seed=0, layers=3, queries=24, cells=60, groups=2, dtype
         scores(layers, images, queries),
         SIZE,
         Proposals(near, scores(images, cells), centres * torch.tensor([width, height]), chosen),
-        Denoised(boxes(layers, images, target.shape[1]), scores(layers, images, target.shape[1]), target, positive, real),
+        Denoised(boxes(layers, images, target.shape[1]), scores(layers, images, target.shape[1]), target, positive, share),
     )
 
 
