@@ -57,6 +57,9 @@ def test_boxes_are_decoded_to_pixels(detector, images):
     raw = detector.raw(detector.features(images))
     certain = raw._replace(boxes=torch.tensor([0.5, 0.25, 0.5, 0.25]).expand_as(raw.boxes))
     assert detector.decode(certain, (64, 96)).boxes[1, 7].tolist() == [24, 8, 72, 24]
+    odd = detector.raw(detector.features(torch.rand(1, 3, 70, 100)))
+    whole = odd._replace(boxes=torch.tensor([0.5, 0.5, 1.0, 1.0]).expand_as(odd.boxes))
+    assert detector.decode(whole, (70, 100)).boxes[0, 0].tolist() == [0, 0, 104, 72], "what the cells cover"
 
 
 def test_detections_are_the_best_pairs_of_query_and_class(detector):
