@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ FIXED = ("model", "seed")
 """What a resumed run cannot change."""
 FIXED_RECIPE = ("freeze", "lr_scale")
 """What it cannot change of the recipe: the optimizer's groups of parameters hang on it."""
+PLACES = ("ema.module", "ema", "model", "module", "state_dict")
+"""Where publishers' files hold their state dict; first that which they evaluate, the averaged one."""
 
 
 def new_detector(experiment: Experiment, num_classes: int) -> Detector:
@@ -81,7 +83,7 @@ def note_learning_rate(experiment: Experiment) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint of detkit (the averaged ones), or of a plain state dict.
+    """Return the tensors of a checkpoint of detkit (the averaged ones), or of a state dict, bare or at one of `PLACES`.
 
     Raises:
         UserError: it is neither.
@@ -89,9 +91,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     content = read_content(path)
     if "format" in content:
         return read_checkpoint(path).weights
-    if not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path} is neither a checkpoint of detkit nor a state dict of tensors")
-    return content
+    for place in (*PLACES, ""):
+        found: Any = content
+        for name in filter(None, place.split(".")):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, Mapping) and (tensors := _tensors(found)):
+            return tensors
+    raise UserError(
+        f"{path} is neither a checkpoint of detkit nor a state dict of tensors, and holds none under {', '.join(PLACES)}"
+    )
+
+
+def _tensors(entries: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a state dict, without numbers and words beside them; none where it holds anything else."""
+    kept = {name: value for name, value in entries.items() if not isinstance(value, str | float | int | None)}
+    return kept if all(isinstance(value, Tensor) for value in kept.values()) else {}
 
 
 def check_frozen_norms(detector: nn.Module, initial: set[str]) -> None:

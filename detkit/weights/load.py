@@ -8,13 +8,14 @@ from typing import Literal
 from torch import Tensor, nn
 
 from detkit.errors import UserError
+from detkit.parts import Backbone
 from detkit.weights import official, rtdetr, ultralytics
 from detkit.weights.report import Report
 
 Source = Literal["auto", "ultralytics", "rtdetr", "official"]
 
 PUBLISHERS = {"ultralytics": ultralytics, "rtdetr": rtdetr}
-"""Whose state dicts of whole detectors are known, by source."""
+"""Whose state dicts of whole detectors are known, by source; a backbone alone takes its part of them."""
 
 COUNTER = ".num_batches_tracked"
 """Ends the name of a batch norm's count of batches: no weight, and a frozen norm has none."""
@@ -62,14 +63,21 @@ def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Ten
             raise UserError(f"weights: no name table for source 'official': none in {type(module).__name__} nor in its parts")
         return official.rename(module, state)
     if source != "auto":
-        return PUBLISHERS[source].rename(state)
-    foreign = [publisher.rename(state) for publisher in PUBLISHERS.values() if publisher.recognises(state)]
+        return _within(module, PUBLISHERS[source].rename(state))
+    foreign = [_within(module, publisher.rename(state)) for publisher in PUBLISHERS.values() if publisher.recognises(state)]
     tables = [{name: name for name in state}, official.rename(module, state), *foreign]
     best = max(tables, key=lambda names: _matches(own, names))
     if not foreign and not _matches(own, best):
         some = ", ".join(list(state)[:3]) or "none at all"
         raise UserError(f"weights: these names are neither detkit's for this module nor of a known family: {some}, ...")
     return best
+
+
+def _within(module: nn.Module, names: dict[str, str]) -> dict[str, str]:
+    """Return ``names``, which lead to a whole detector's, so that they lead to a backbone's own where ``module`` is one."""
+    if not isinstance(module, Backbone):
+        return names
+    return {theirs: ours.removeprefix("backbone.") for theirs, ours in names.items()}
 
 
 def _matches(own: Mapping[str, Tensor], names: Mapping[str, str]) -> int:

@@ -1,10 +1,12 @@
 """What is told before the first step: nothing of it stops a run."""
 
 import pytest
+import torch
 
+from detkit.errors import UserError
 from detkit.recipes import SGD, AdamW, detr_recipe, yolo_recipe
 from detkit.train.optimization import derive
-from detkit.train.start import new_detector, note_learning_rate
+from detkit.train.start import new_detector, note_learning_rate, read_weights
 from detkit.weights.checkpoint import PREFIX, header, write_checkpoint
 from tests.train.tiny import tiny_experiment, tiny_model, tiny_rtdetr
 
@@ -54,3 +56,33 @@ def test_frozen_norms_take_the_weights_of_norms_that_learn(tmp_path):
     write_checkpoint({"state_dict": state} | header(learns, ("red", "blue")), tmp_path / "best.ckpt")
     frozen = tiny_experiment(tmp_path, tmp_path, model=tiny_rtdetr(norm="frozen"))
     new_detector(frozen.model_copy(update={"init": str(tmp_path / "best.ckpt")}), 2)
+
+
+STATE, OLD = {"conv.weight": torch.ones(1)}, {"conv.weight": torch.zeros(1)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        STATE,
+        STATE | {"epoch": 3, "date": "2024", "best": None},
+        {"ema": {"module": STATE, "updates": 7}, "model": OLD, "optimizer": {"state": {0: {"step": torch.zeros(1)}}}},
+        {"ema": STATE, "model": OLD},
+        {"ema": {"decay": 0.9, "updates": 7}, "model": STATE, "state_dict": OLD},
+        {"ema": None, "module": STATE, "state_dict": OLD},
+        {"model": {"state_dict": OLD}, "state_dict": STATE, "epoch": 3},
+    ],
+    ids="-".join,
+)
+def test_weights_are_found_in_their_publishers_wrapping(content, tmp_path):
+    torch.save(content, tmp_path / "published.pth")
+    assert read_weights(tmp_path / "published.pth") == STATE
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"net": STATE}, {"model": {"epoch": 3}}], ids=str)
+def test_a_file_without_weights_says_where_they_were_looked_for(content, tmp_path):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(
+        UserError, match="other.pth is neither a checkpoint .*none under ema.module, ema, model, module, state_d"
+    ):
+        read_weights(tmp_path / "other.pth")

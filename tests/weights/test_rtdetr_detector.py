@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from detkit.backbones.hgnetv2 import HGNetv2
+from detkit.backbones.presnet import PResNet
 from detkit.errors import UserError
 from detkit.weights import load_weights
 from detkit.weights.rtdetr import recognises, rename
@@ -115,10 +117,35 @@ def test_other_classes_reshape_what_counts_classes_only():
     assert sorted(report.reshaped) == sorted(counting) and not report.initial and not report.unexpected
 
 
-def test_only_a_whole_rtdetr_is_recognised():
+@pytest.mark.parametrize(
+    ("spec", "shapes"),
+    [(PResNet(depth=50), dict(official_presnet(50))), (HGNetv2(size="l", norm="frozen"), dict(official_hgnet("l")))],
+)
+@pytest.mark.parametrize("source", ["rtdetr", "auto"])
+def test_a_backbones_own_state_lands_below_the_backbone_or_in_it(spec, shapes, source):
+    theirs = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    assert load_weights(spec.build(), theirs, source=source, strict=True).share == 1
+    for host in (small_rtdetr(backbone=spec), small_yolo(backbone=spec)):
+        report = load_weights(host.build(num_classes=3), theirs | {"fc.weight": torch.zeros(1)}, source=source)
+        assert not report.reshaped and report.unexpected == ("fc.weight",)
+        assert not any(name.startswith("backbone.") for name in report.initial)
+        assert {name.split(".")[0] for name in report.loaded} == {"backbone"}
+
+
+def test_a_backbone_alone_takes_its_part_of_a_whole_detectors_state():
+    with torch.device("meta"):
+        backbone = PResNet().build()
+        theirs = {name: torch.empty(shape) for name, shape in official("r18", 2).items()}
+    report = load_weights(backbone, theirs)
+    assert report.share == 1 and not report.initial
+    assert {name.split(".")[0] for name in report.unexpected} == {"encoder", "decoder"}
+
+
+def test_only_rtdetr_is_recognised():
     state = official("r18", 2)
     assert recognises(state) and not recognises(small_yolo().build(3).state_dict())
-    with pytest.raises(UserError, match="not the names of RT-DETR: no 'decoder.enc_score_head.weight'"):
+    assert not recognises(small_rtdetr().build(3).state_dict())
+    with pytest.raises(UserError, match="not the names of RT-DETR: no 'decoder.enc_score_head.weight'.* no 'conv1.conv1_1"):
         rename([name for name in state if not name.startswith("decoder")])
     with pytest.raises(UserError, match="unexpected: stray"):
         detector = small_rtdetr().build(3)
