@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detkit.errors import UserError
 from detkit.experiment import Experiment
+from detkit.nn.norm import FrozenNorm
 from detkit.spec import SpecError, suggestion
 
 
@@ -33,10 +35,10 @@ def check_roles(model: nn.Module, roles: Iterable[str], where: str) -> None:
 
 
 def check_model(experiment: Experiment) -> None:
-    """Build the model before any data is read, without memory for its weights where it can be, and check the recipe's roles.
+    """Build the model before any data is read, without memory for its weights where it can be, and check it and its roles.
 
     Raises:
-        UserError: parts that do not fit together, an unknown role, or nothing is left to train.
+        UserError: parts that do not fit together, an unknown role, nothing is left to train, or frozen norms and no weights.
     """
     classes = 2  # their number is not known yet
     try:
@@ -47,6 +49,27 @@ def check_model(experiment: Experiment) -> None:
             model = experiment.model.build(classes)
     check_roles(model, experiment.recipe.lr_scale, "recipe.lr_scale")
     freeze(model, experiment.recipe.freeze)
+    if experiment.init is None:
+        check_frozen_norms(model, set(model.state_dict()))
+
+
+def check_frozen_norms(model: nn.Module, initial: Collection[str]) -> None:
+    """Refuse to train behind frozen batch norms whose statistics nobody has ever measured.
+
+    Args:
+        model: what is to be trained.
+        initial: names of the tensors that were not loaded.
+
+    Raises:
+        UserError: a frozen norm is among them.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, FrozenNorm) and f"{name}.running_mean" in initial:
+            raise UserError(
+                f"{name} is a frozen batch norm with its initial statistics, so this network cannot learn; to train from "
+                'scratch write norm="batch" in the config (model.backbone.norm=batch on the command line), or name weights '
+                "that hold it in init"
+            )
 
 
 def freeze(model: nn.Module, roles: Iterable[str]) -> list[nn.Module]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.errors import UserError
 from detkit.experiment import Experiment
-from detkit.nn.norm import FrozenNorm
 from detkit.parts import Detector
+from detkit.recipes import SGD
 from detkit.spec import to_dict
 from detkit.train.checkpoints import LAST, file_name
 from detkit.train.randomness import seed_all
-from detkit.train.roles import below, check_roles
+from detkit.train.roles import below, check_frozen_norms, check_roles
 from detkit.train.runs import tell
 from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
 from detkit.weights.load import load_weights
@@ -72,13 +73,15 @@ def note_slow_backbone(experiment: Experiment, loaded: Iterable[str]) -> None:
 
 
 def note_learning_rate(experiment: Experiment) -> None:
-    """Tell of a learning rate that the model is not known to train with; the recipe must be complete."""
+    """Tell of an optimizer or a learning rate that the model is not known to train with; the recipe must be complete."""
     optimizer, model = experiment.recipe.optimizer, experiment.model
     assert optimizer is not None, "derive() names the optimizer"
-    if optimizer.lr > model.largest_lr:
+    largest = model.largest_lr
+    if optimizer.lr > largest or (math.isfinite(largest) and isinstance(optimizer, SGD)):
         tell(
             f"recipe.optimizer: with {type(optimizer).__name__}(lr={optimizer.lr:g}) {type(model).__name__} may learn nothing: "
-            f"known to train are up to {model.largest_lr:g}; write recipe.optimizer=AdamW(lr={model.largest_lr:g}) or less"
+            f"it is known to train with AdamW up to {largest:g}; write recipe=detr_recipe() in the config, or "
+            f"recipe.optimizer=AdamW(lr={largest:g}) or less on the command line"
         )
 
 
@@ -106,24 +109,6 @@ def _tensors(entries: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the tensors of a state dict, without numbers and words beside them; none where it holds anything else."""
     kept = {name: value for name, value in entries.items() if not isinstance(value, str | float | int | None)}
     return kept if all(isinstance(value, Tensor) for value in kept.values()) else {}
-
-
-def check_frozen_norms(detector: nn.Module, initial: set[str]) -> None:
-    """Refuse to train behind frozen batch norms whose statistics nobody has ever measured.
-
-    Args:
-        detector: what is to be trained.
-        initial: names of the tensors that were not loaded.
-
-    Raises:
-        UserError: a frozen norm is among them.
-    """
-    for name, module in detector.named_modules():
-        if isinstance(module, FrozenNorm) and f"{name}.running_mean" in initial:
-            raise UserError(
-                f"{name} is a frozen batch norm with its initial statistics, so this network cannot learn; "
-                'write norm="batch" to train from scratch, or name weights that hold it in init'
-            )
 
 
 def checkpoint_to_resume(run: Path, experiment: Experiment) -> Path:

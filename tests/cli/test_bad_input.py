@@ -82,6 +82,13 @@ def test_overrides_of_rtdetr(capsys, override, message):
     assert text.startswith(override.split("=")[0].rpartition(".")[0]) and message in text
 
 
+@pytest.mark.parametrize("words", [("--print",), ()], ids=["print", "train"])
+def test_frozen_norms_without_weights_are_told_before_the_data_is_opened(capsys, words):
+    config = ROOT / "configs" / "rtdetr_r18.py"
+    text = complaint(capsys, train.main, config, "model.backbone.norm=frozen", "data.root=does/not/matter", *words)
+    assert "is a frozen batch norm" in text and "model.backbone.norm=batch" in text
+
+
 def test_configs(capsys, tmp_path):
     assert complaint(capsys, train.main, ROOT / "configs" / "yolo11q.py").startswith("no file '")
     assert "did you mean" in complaint(capsys, train.main, ROOT / "configs" / "yolo11q.py")

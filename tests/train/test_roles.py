@@ -5,13 +5,15 @@ import pytest
 import torch
 from torch import nn
 
+from detkit.backbones.presnet import PResNet
+from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.parts import BlockSpec
 from detkit.recipes import Recipe
 from detkit.spec import SpecError
 from detkit.train.roles import check_model, check_roles, freeze
 from detkit.zoo import yolo11, yolov8
-from tests.train.tiny import tiny_model
+from tests.train.tiny import tiny_model, tiny_rtdetr
 
 
 def model():
@@ -67,6 +69,15 @@ def test_every_detector_is_checked_without_drawing_a_number(detector):
     before = torch.get_rng_state()
     check_model(Experiment(model=detector, recipe=Recipe(freeze=("backbone",), lr_scale={"neck": 0.1})))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_frozen_norms_without_weights_are_refused_in_both_spellings():
+    frozen = tiny_model().model_copy(update={"backbone": PResNet(width=4, norm="frozen")})
+    for model in (frozen, tiny_rtdetr(norm="frozen")):
+        both = r'frozen batch norm .*norm="batch" in the config \(model\.backbone\.norm=batch on the command line\).* in init'
+        with pytest.raises(UserError, match=f"^backbone.stem.first.norm is a {both}"):
+            check_model(Experiment(model=model))
+        check_model(Experiment(model=model, init="weights.pth"))
 
 
 def test_checking_a_model_needs_no_lightning():

@@ -21,6 +21,7 @@ def told(caplog):
         (yolo_recipe(), 1000, r"AdamW(lr=0.001667)"),  # derived
         (yolo_recipe(), 118_000, "SGD(lr=0.01)"),  # derived for a long run
         (detr_recipe(optimizer=SGD(lr=0.005)), 1000, "SGD(lr=0.005)"),
+        (detr_recipe(optimizer=SGD(lr=0.0001)), 1000, "SGD(lr=0.0001)"),  # at no rate
         (detr_recipe(optimizer=AdamW(lr=0.002)), 1000, "AdamW(lr=0.002)"),
         (detr_recipe(optimizer=AdamW(lr=0.001)), 1000, None),
         (detr_recipe(), 1000, None),
@@ -32,8 +33,11 @@ def test_a_learning_rate_of_yolos_kind_warns_for_rtdetr_alone(recipe, images, op
     note_learning_rate(experiment)
     assert not caplog.records
     note_learning_rate(experiment.model_copy(update={"model": tiny_rtdetr()}))
-    expected = f"recipe.optimizer: with {optimizer} RTDETR may learn nothing: known to train are up to 0.001; write "
-    assert told(caplog) == ("" if optimizer is None else expected + "recipe.optimizer=AdamW(lr=0.001) or less")
+    expected = (
+        f"recipe.optimizer: with {optimizer} RTDETR may learn nothing: it is known to train with AdamW up to 0.001; write "
+    )
+    expected += "recipe=detr_recipe() in the config, or recipe.optimizer=AdamW(lr=0.001) or less on the command line"
+    assert told(caplog) == ("" if optimizer is None else expected)
 
 
 def test_a_backbone_with_initial_weights_should_not_be_slowed_down(tmp_path, caplog):
