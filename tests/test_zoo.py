@@ -242,11 +242,14 @@ def test_downsampling_still_reaches_what_is_not_replaced():
     assert yolov8("n", backbone=CSPBackbone(), downsample=Pooling()).neck.downsample == Pooling()
 
 
-def test_no_such_scale():
-    with pytest.raises(UserError, match="no scale 'z'; there are n, s, m, l, x"):
+def test_no_such_scale_or_size():
+    with pytest.raises(UserError, match="no scale 'z'; there are: n, s, m, l, x"):
         yolo11("z")
-    with pytest.raises(UserError, match="no scale 'r19'; there are r18, r34, r50, r50_m, r101, hgnetv2_l"):
-        rtdetr("r19")
+    with pytest.raises(UserError, match="no size 'swin'; there are: r18, r34, r50, r50_m, r101, hgnetv2_l"):
+        rtdetr("swin")
+    for near in ("r19", 18):
+        with pytest.raises(UserError, match=f"zoo.rtdetr: no size '{near}'; did you mean 'r18'"):
+            rtdetr(near)
 
 
 @pytest.mark.parametrize(

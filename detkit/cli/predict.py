@@ -51,7 +51,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the predictor is told."""
     parser.add_argument("--confidence", type=float, default=0.25, help="least score (default: %(default)s)")
     parser.add_argument(
-        "--iou", type=float, default=0.7, help="overlap above which the worse box is dropped (default: %(default)s)"
+        "--iou",
+        type=float,
+        default=0.7,
+        help="overlap above which the worse box is dropped; for RT-DETR with --tiles only (default: %(default)s)",
     )
     parser.add_argument("--limit", type=int, default=300, help="most objects of an image (default: %(default)s)")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="look for these only; others don't count for --limit")

@@ -137,7 +137,7 @@ def rtdetr(size: str, **slots: Unpack[RTDETRSlots]) -> RTDETR:
     Raises:
         UserError: no such size or slot, or a piece of a part that another slot replaces.
     """
-    chosen: Size = known("rtdetr", SIZES, size)
+    chosen = known("rtdetr", "size", SIZES, size)
     intra = AIFI(layers=chosen.layers, feedforward=chosen.feedforward)
     neck = placed(HybridEncoder(width=chosen.width, intra=intra), ["stage"], expansion=chosen.expansion)
     head = RTDETRHead(depth=chosen.depth, eval_layer=chosen.eval_layer)

@@ -9,6 +9,7 @@ from detkit.errors import UserError
 from detkit.spec import Spec, suggestion
 
 S = TypeVar("S", bound=Spec)
+T = TypeVar("T")
 
 Pieces = Mapping[str, tuple[str, ...]]
 """Slots that are pieces of the reference's own parts -> their paths, as overrides have them: ``backbone.stages.*.unit``."""
@@ -64,12 +65,18 @@ def changed(spec: S, /, **fields: Any) -> S:
     return type(spec)(**(dict(spec) | fields))
 
 
-def known(family: str, sizes: Mapping[str, Any], name: str) -> Any:
-    """Return what ``sizes`` has under ``name``.
+def known(family: str, kind: str, options: Mapping[str, T], name: str) -> T:
+    """Return what ``options`` has under ``name``.
+
+    Args:
+        family: what error messages call the reference.
+        kind: what they call the options: size, scale.
+        options: what there is, by name.
+        name: what was asked for.
 
     Raises:
-        UserError: nothing.
+        UserError: ``name`` is not among the options.
     """
-    if name not in sizes:
-        raise UserError(f"zoo.{family}: no scale '{name}'; there are {', '.join(sizes)}")
-    return sizes[name]
+    if name not in options:
+        raise UserError(f"zoo.{family}: no {kind} '{name}'{suggestion(str(name), options)}")
+    return options[name]

@@ -125,7 +125,7 @@ def yolov8(scale: str, **slots: Unpack[YOLOSlots]) -> YOLO:
     Raises:
         UserError: no such scale or slot, or a piece of a part that another slot replaces.
     """
-    size: Scale = known("yolov8", YOLOV8, scale)
+    size = known("yolov8", "scale", YOLOV8, scale)
     c2, p3, p4, p5 = (size.channels(reference) for reference in (128, 256, 512, 1024))
     backbone = CSPBackbone(
         stem=size.channels(64),
@@ -144,7 +144,7 @@ def yolo11(scale: str, **slots: Unpack[YOLOSlots]) -> YOLO:
     Raises:
         UserError: no such scale or slot, or a piece of a part that another slot replaces.
     """
-    size: Scale = known("yolo11", YOLO11, scale)
+    size = known("yolo11", "scale", YOLO11, scale)
     c2, c3, p3, p4, p5 = (size.channels(reference) for reference in (256, 512, 256, 512, 1024))
     deep = C3k2(unit=C3k())
     shallow = deep if scale in ("m", "l", "x") else C3k2()

@@ -184,3 +184,10 @@ def test_another_model_that_the_weights_fill(checkpoint, photos, capsys):
     assert "in 3 images" in told(capsys, checkpoint, "photos", "model.after.p3=none", *EVERYTHING)
     words = told(capsys, checkpoint, "photos", "model.after.p3=Bottleneck", *EVERYTHING, status=2)
     assert "can only be used as a model that its weights fill exactly; as this one, " in words
+
+
+def test_help_says_where_iou_matters(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        predict.main(["--help"])
+    assert "the worse box is dropped; for RT-DETR with --tiles only" in capsys.readouterr().out
