@@ -1,6 +1,9 @@
 """RT-DETR-R18 beside transformers' RT-DETR-R18, in turn, in one process: evaluation at 640, training step, criterion, memory.
 
     OMP_NUM_THREADS=2 python benchmarks/rtdetr_speed.py [rounds]
+
+detkit's is channels_last, and fused for evaluation, as its trainer and its predictor have it; transformers' is as its
+documentation has it, contiguous.
 """
 
 import argparse
@@ -8,6 +11,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -89,8 +93,10 @@ def steps(name: str):
 
     def criterion():
         with torch.no_grad():
-            raw = model.train().raw(model.features(images), targets)
-        raw = raw._replace(boxes=raw.boxes.requires_grad_(), scores=raw.scores.requires_grad_())
+            raw = model.raw(model.features(images), targets)
+        for part in (raw, raw.proposals, raw.denoised):
+            for values in (part.boxes, part.scores):
+                values.requires_grad_()
         start = time.perf_counter()
         sum(model.loss(raw, targets).values()).backward()
         return time.perf_counter() - start
@@ -106,12 +112,13 @@ def seconds(step) -> float:
 
 
 def peak(name: str, kind: str) -> None:
-    """Print the megabytes that a step adds to a process that has the model built."""
+    """Print by how many megabytes the peak of a process is above what it holds once the model is built."""
     evaluate, train, _ = steps(name)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    before = pages * resource.getpagesize() / 2**20
     for _ in range(3):
         (evaluate if kind == "evaluation" else train)()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
 
 
 def main() -> None:
@@ -131,7 +138,7 @@ def main() -> None:
         ours, others = (median(times[name][1:]) for name in both)
         print(f"{kind:14} detkit {ours * 1000:7.1f} ms  transformers {others * 1000:7.1f} ms  ratio {ours / others:.3f}")
         if kind == "training step":
-            share = median(both["detkit"][2]() for _ in range(arguments.rounds)) / ours
+            share = median([both["detkit"][2]() for _ in range(arguments.rounds + 1)][1:]) / ours
             print(f"criterion with matching, forward and backward: {share:.1%} of detkit's training step")
     for kind in ("evaluation", "training"):
         found = {}

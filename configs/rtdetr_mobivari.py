@@ -1,6 +1,7 @@
 """RT-DETR-R18 with MobiVari (of H-RAMi, arXiv:2305.11474) after p5: the one-map form that articles call H-RAMi attention.
 
-No remixing across levels takes place; `rtdetr_hrami` is the paper's form.
+No remixing across levels takes place; `rtdetr_hrami` is the paper's form. Gated, so it starts as plain RT-DETR;
+``Insert(block=MobiVari(), gate=False)`` is the articles' bare block.
 """
 
 from detkit.blocks.mobivari import MobiVari

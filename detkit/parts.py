@@ -136,6 +136,9 @@ class HeadSpec(Spec):
 
     home = "detkit.heads"
 
+    gives: ClassVar[type | None] = None
+    """Raw output type, `DenseOutput` or `QueryOutput`; None for a type of the head's own, which nothing checks."""
+
     @abstractmethod
     def build(self, levels: Sequence[Level], num_classes: int) -> nn.Module:
         """Return the head; its forward takes ``(maps, targets=None)`` and returns a NamedTuple of tensors."""
@@ -223,10 +226,27 @@ class ClassLossSpec(Spec):
         """Return the loss."""
 
 
+class MatcherSpec(Spec):
+    """Matches queries with boxes, one to one."""
+
+    home = "detkit.losses"
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Return the matcher.
+
+        Its forward takes class logits (L, B, Q, C) and boxes (L, B, Q, 4) of L layers, and `Targets`, both boxes cxcywh,
+        normalised; it returns (L, B, M) int64, the query of each box or -1.
+        """
+
+
 class CriterionSpec(Spec):
     """(raw output, Targets) -> dict of weighted, named losses; backpropagate their sum."""
 
     home = "detkit.losses"
+
+    reads: ClassVar[type | None] = None
+    """Raw output type; None for any."""
 
     @abstractmethod
     def build(self, num_classes: int, strides: Sequence[int]) -> nn.Module:

@@ -202,7 +202,8 @@ class QueryOutput(NamedTuple):
     Attributes:
         boxes: (L, B, Q, 4) cxcywh, normalised to the input; the last layer is the one to be decoded.
         scores: (L, B, Q, C) class logits.
-        size: (height, width) of the input, pixels.
+        size: (height, width) of what the finest map covers, pixels: the input, or a little more where that is no multiple
+            of the stride; boxes are shares of it.
         proposals: what the queries started from; None where no targets were given.
         denoised: what became of boxes with noise; None where no targets were given, or denoising is off.
     """

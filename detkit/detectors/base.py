@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import PositiveInt
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 class ComposedSpec(DetectorSpec):
     """The slots of a detector that is composed of backbone, neck and head."""
+
+    decodes: ClassVar[type | None] = None
+    """Raw output type of the family's heads; None for any."""
 
     backbone: BackboneSpec
     """Feature pyramid of the image; built with the levels that the neck reads."""
@@ -69,6 +72,7 @@ class ComposedDetector(Detector):
 
     def __init__(self, spec: ComposedSpec, num_classes: int) -> None:
         super().__init__()
+        check_raw_types(spec)
         self.num_classes = num_classes
         self.backbone = spec.backbone.build(spec.neck.reads)
         reads = [level.stride for level in self.backbone.out] if spec.neck.reads is None else spec.neck.reads
@@ -135,6 +139,22 @@ class ComposedDetector(Detector):
 
     def _inserted(self, names: Sequence[str], maps: list[Tensor]) -> list[Tensor]:
         return [self.after[name](x) if name in self.after else x for name, x in zip(names, maps, strict=True)]
+
+
+def check_raw_types(spec: ComposedSpec) -> None:
+    """Check that head, criterion and decoding speak of the same raw output.
+
+    Raises:
+        UserError: they don't.
+    """
+    wanted = spec.decodes
+    for part, kind in (("head", spec.head.gives), ("criterion", spec.criterion.reads)):
+        if kind is not None and wanted is not None and kind is not wanted:
+            name, family = type(getattr(spec, part)).__name__, type(spec).__name__
+            raise UserError(
+                f"model.{part}: {name} is for a {kind.__name__}, and {family} decodes a {wanted.__name__}; "
+                f"give it a {part} of its own kind, or write another model"
+            )
 
 
 def level_names(letter: str, levels: Iterable[Level]) -> list[str]:

@@ -21,6 +21,8 @@ class RTDETR(ComposedSpec):
     largest_lr = 1e-3
     """Of AdamW. Published are 1e-4 and below; 1e-3 is for small ones that start from initial weights."""
 
+    decodes = QueryOutput
+
     backbone: BackboneSpec = PResNet()
     """Feature pyramid of the image; built with the levels that the neck reads."""
     neck: NeckSpec = HybridEncoder(stage=RepC3(expansion=0.5))

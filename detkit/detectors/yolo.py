@@ -18,6 +18,8 @@ from detkit.structures import DenseOutput, Detections, Geometry, Predictions
 class YOLO(ComposedSpec):
     """One box for every cell of every level, then non-maximum suppression; `detkit.zoo` has the published sizes."""
 
+    decodes = DenseOutput
+
     backbone: BackboneSpec = CSPBackbone()
     """Feature pyramid of the image; built with the levels that the neck reads."""
     top: tuple[StageSpec, ...] = (SPPF(),)

@@ -25,6 +25,8 @@ PRIOR_OBJECTS, PRIOR_SIZE = 5, 640
 class DenseHead(HeadSpec):
     """One branch for boxes and one for classes on each level; the defaults are YOLOv8's."""
 
+    gives = DenseOutput
+
     box_branch: BranchSpec = ConvBranch()
     """Predicts the distances."""
     class_branch: BranchSpec = ConvBranch()

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 class RTDETRHead(HeadSpec):
     """Query selection, a decoder with iterative refinement, and denoising; the defaults are RT-DETR-R50's."""
 
+    gives = QueryOutput
+
     queries: PositiveInt = 300
     """Boxes predicted an image; at most one for each cell."""
     depth: PositiveInt = 6
@@ -44,7 +46,7 @@ class RTDETRHead(HeadSpec):
     """Of both attentions."""
     feedforward: PositiveInt = 1024
     """Channels inside a layer's feed-forward part."""
-    points: PositiveInt | tuple[PositiveInt, ...] = 4
+    points: int | tuple[int, ...] = 4
     """That a head reads on each level; a number for each level, finest first, makes them differ (RT-DETRv2)."""
     sampling: Literal["bilinear", "discrete"] = "bilinear"
     """How values are read at points: interpolated, or from one cell (RT-DETRv2; for deployment, after training bilinearly)."""
@@ -59,6 +61,9 @@ class RTDETRHead(HeadSpec):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        points = (self.points,) if isinstance(self.points, int) else self.points
+        if not points or min(points) < 1:
+            raise ValueError(f"points should be 1 or more on each level (got {self.points})")
         if self.width % self.heads:
             raise ValueError(f"width should be a multiple of heads: {self.width} is none of {self.heads}")
         if self.eval_layer is not None and self.eval_layer > self.depth:
@@ -182,7 +187,7 @@ class RTDETRDecoder(nn.Module):
         anchors = torch.cat((normalise(centres, size), ANCHOR_SIZE * 2**level), -1)
         valid = ((anchors > BORDER) & (anchors < 1 - BORDER)).all(-1, keepdim=True)
         logits = (anchors / (1 - anchors)).log().masked_fill(~valid, torch.inf)
-        return Layout(centres, logits, valid.to(maps[0].dtype), PointGrid.of(shapes, self.points, centres.device))
+        return Layout(centres, logits, valid.to(maps[0].dtype), PointGrid.of(shapes, self.strides, self.points, centres.device))
 
 
 def _parted(boxes: Tensor, scores: Tensor, size: tuple[int, int], proposals: Proposals, noisy: NoisyQueries) -> QueryOutput:

@@ -21,6 +21,8 @@ from detkit.structures import Assignment, DenseOutput, Targets
 class DetectionCriterion(CriterionSpec):
     """Box loss, binary cross entropy and distribution focal loss over task-aligned assignment."""
 
+    reads = DenseOutput
+
     box_loss: BoxLossSpec = CIoU()
     """Loss between an assigned prediction's box and its target."""
     assigner: AssignerSpec = TaskAligned()

@@ -20,18 +20,20 @@ from detkit.losses.giou import GIoU
 from detkit.losses.hungarian import Hungarian
 from detkit.losses.reduce import sum_over_processes, world_size
 from detkit.losses.varifocal import Varifocal
-from detkit.parts import BoxLossSpec, ClassLossSpec, CriterionSpec
+from detkit.parts import BoxLossSpec, ClassLossSpec, CriterionSpec, MatcherSpec
 from detkit.structures import Denoised, QueryOutput, Targets
 
 
 class DETRCriterion(CriterionSpec):
     """Class, L1 and box losses of Hungarian matches on every layer, and of denoising."""
 
+    reads = QueryOutput
+
     class_loss: ClassLossSpec = Varifocal()
     """Loss of the class logits of all queries."""
     box_loss: BoxLossSpec = GIoU()
     """Loss between a matched query's box and its target."""
-    matcher: Hungarian = Hungarian()
+    matcher: MatcherSpec = Hungarian()
     """Says which query answers for which box."""
     class_gain: float = Field(1.0, ge=0)
     """Weight of the class loss."""

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from detkit.boxes import giou, lift, to_xyxy
 from detkit.losses.focal import FocalLoss
-from detkit.spec import Spec
+from detkit.parts import MatcherSpec
 from detkit.structures import Targets
 
 FORBIDDEN = 1e6
 """The cost of a pair whose cost is not a finite number."""
 
 
-class Hungarian(Spec):
+class Hungarian(MatcherSpec):
     """One query for each box, at the least cost of all pairs together."""
 
     class_cost: float = Field(2.0, ge=0)

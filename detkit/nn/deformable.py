@@ -25,21 +25,30 @@ class PointGrid(NamedTuple):
 
     Attributes:
         size: (P, 2) int64, width and height of the point's level in cells.
+        extent: (P, 2), how many cells of that level the finest level covers: less than ``size`` on coarser levels where
+            the input is no multiple of their strides.
         start: (P,) int64, number of the level's first cell among all levels.
     """
 
     size: Tensor
+    extent: Tensor
     start: Tensor
 
     @classmethod
-    def of(cls, shapes: Sequence[tuple[int, int]], points: Sequence[int], device: torch.device) -> PointGrid:
-        """Return the grid for levels of ``shapes`` (height, width) with so many ``points`` each."""
+    def of(
+        cls, shapes: Sequence[tuple[int, int]], strides: Sequence[int], points: Sequence[int], device: torch.device
+    ) -> PointGrid:
+        """Return the grid for levels of ``shapes`` (height, width) and ``strides`` with so many ``points`` each."""
         starts = [0]
         for height, width in shapes:
             starts.append(starts[-1] + height * width)
-        size = [(width, height) for (height, width), count in zip(shapes, points, strict=True) for _ in range(count)]
-        start = [first for first, count in zip(starts, points, strict=False) for _ in range(count)]
-        return cls(torch.tensor(size, device=device), torch.tensor(start, device=device))
+        height, width = (side * strides[0] for side in shapes[0])
+        size, extent, start = [], [], []
+        for shape, stride, first, count in zip(shapes, strides, starts[:-1], points, strict=True):
+            size += [(shape[1], shape[0])] * count
+            extent += [(width / stride, height / stride)] * count
+            start += [first] * count
+        return cls(*(torch.tensor(values, device=device) for values in (size, extent, start)))
 
 
 class DeformableAttention(nn.Module):
@@ -107,7 +116,7 @@ def read_bilinear(values: Tensor, points: Tensor, weights: Tensor, grid: PointGr
 
     Args:
         values: (B, N, H, C) of all levels' cells.
-        points: (B, Q, H, P, 2) x, y, normalised to the input.
+        points: (B, Q, H, P, 2) x, y, normalised to what the finest level covers.
         weights: (B, Q, H, P).
         grid: which cells are each point's.
 
@@ -115,7 +124,7 @@ def read_bilinear(values: Tensor, points: Tensor, weights: Tensor, grid: PointGr
         (B, Q, H * C); half precision is computed in float32.
     """
     limit = grid.size.unsqueeze(-1)
-    place = lift(points) * grid.size - 0.5
+    place = lift(points) * grid.extent - 0.5
     low = place.detach().floor()
     high_share = place - low
     corner = torch.stack((low, low + 1), -1)
@@ -132,7 +141,7 @@ def read_nearest(values: Tensor, points: Tensor, weights: Tensor, grid: PointGri
 
     Arguments and result are `read_bilinear`'s.
     """
-    x, y = _inside((lift(points.detach()) * grid.size + 0.5).floor(), grid.size).unbind(-1)
+    x, y = _inside((lift(points.detach()) * grid.extent + 0.5).floor(), grid.size).unbind(-1)
     return _weighted_sum(values, grid.start + y * grid.size[:, 0] + x, lift(weights))
 
 

@@ -7,8 +7,11 @@ from detkit.backbones.csp import CSPBackbone
 from detkit.backbones.presnet import PResNet
 from detkit.blocks.mobivari import MobiVari
 from detkit.detectors.rtdetr import RTDETR
+from detkit.detectors.yolo import YOLO
 from detkit.errors import UserError
+from detkit.heads.dense import DenseHead
 from detkit.heads.rtdetr import RTDETRHead
+from detkit.losses.detection import DetectionCriterion
 from detkit.necks.hrami import HRAMi
 from detkit.necks.pan import PAN
 from detkit.structures import Geometry, Predictions
@@ -256,3 +259,25 @@ def test_parts_of_a_yolo_fit():
 def test_mistakes_are_sentences(build, message):
     with pytest.raises(UserError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        (lambda: RTDETR(head=DenseHead()), "model.head: DenseHead is for a DenseOutput, and RTDETR decodes a QueryOutput"),
+        (
+            lambda: RTDETR(criterion=DetectionCriterion()),
+            "model.criterion: DetectionCriterion is for a DenseOutput, and RTDETR",
+        ),
+        (lambda: YOLO(head=RTDETRHead()), "model.head: RTDETRHead is for a QueryOutput, and YOLO decodes a DenseOutput"),
+    ],
+)
+def test_parts_of_another_kind_of_detector_are_refused(spec, sentence):
+    with pytest.raises(UserError, match=sentence):
+        spec().build(num_classes=3)
+
+
+@pytest.mark.parametrize("points", [0, (4, 0, 4), ()])
+def test_points_are_one_or_more_on_each_level(points):
+    with pytest.raises(UserError, match="points should be 1 or more on each level"):
+        RTDETRHead(points=points)

@@ -12,7 +12,7 @@ def test_residuals_stay_within_the_range_of_float16():
             bias.fill_(6e4)
     content = (1e4 * torch.randn(2, 5, 32)).half().requires_grad_()
     assert (content.amax() + 6e4).isinf()
-    grid = PointGrid.of(((4, 4), (2, 2)), (4, 4), torch.device("cpu"))
+    grid = PointGrid.of(((4, 4), (2, 2)), (8, 16), (4, 4), torch.device("cpu"))
     cells, boxes = torch.randn(2, 20, 32).half(), torch.rand(2, 5, 4)
     refined = layer(content, torch.zeros(2, 5, 32).half(), boxes, cells, grid, None)
     refined.float().square().sum().backward()

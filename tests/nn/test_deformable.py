@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from detkit.nn.deformable import DeformableAttention, PointGrid, read_bilinear, read_nearest
 
-SHAPES, POINTS = ((7, 9), (4, 5), (1, 2)), (4, 2, 3)
+SHAPES, STRIDES, POINTS = ((8, 12), (4, 6), (2, 3)), (8, 16, 32), (4, 2, 3)
 
 
 def scene(dtype=torch.float64, batch=2, queries=5, heads=3, width=4, reach=0.4, seed=0):
@@ -15,7 +15,7 @@ def scene(dtype=torch.float64, batch=2, queries=5, heads=3, width=4, reach=0.4, 
     values = torch.randn(batch, cells, heads, width, generator=generator, dtype=dtype)
     points = torch.rand(batch, queries, heads, sum(POINTS), 2, generator=generator, dtype=dtype) * (1 + 2 * reach) - reach
     weights = torch.rand(batch, queries, heads, sum(POINTS), generator=generator, dtype=dtype)
-    return values, points, weights, PointGrid.of(SHAPES, POINTS, values.device)
+    return values, points, weights, PointGrid.of(SHAPES, STRIDES, POINTS, values.device)
 
 
 def with_grid_sample(values, points, weights):
@@ -63,7 +63,7 @@ def test_nearest_reading_takes_one_cell_a_point():
     found = read_nearest(values, points, weights, grid)
     expected = torch.zeros_like(found).unflatten(-1, (3, 4))
     levels = [level for level, count in enumerate(POINTS) for _ in range(count)]
-    starts = [0, 63, 83]
+    starts = [0, 96, 120]
     for b in range(2):
         for q in range(5):
             for h in range(3):
@@ -99,7 +99,7 @@ def test_points_move_with_the_box_and_scale_with_it():
         attention.output.weight.copy_(torch.eye(8))
     columns = torch.arange(20.0).double().repeat(20)  # each cell's value is its column
     cells = columns[None, :, None].expand(1, -1, 8)
-    grid = PointGrid.of([(20, 20)], (1,), cells.device)
+    grid = PointGrid.of([(20, 20)], (8,), (1,), cells.device)
     boxes = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.25, 0.5, 0.4, 0.2]]]).double()
     found = attention(torch.zeros(1, 2, 8).double(), boxes, cells, grid)
     # head 0 looks to the right by half a width, head 1 to the left; column = 20 x - 0.5
@@ -114,3 +114,13 @@ def test_training_is_deterministic_when_asked_for():
         read_bilinear(values.requires_grad_(), points.requires_grad_(), weights, grid).sum().backward()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_a_place_is_the_same_on_every_level_where_coarse_maps_cover_more():
+    """An input of 9 cells of 8 pixels: 5 cells of 16 cover 80 pixels; each cell's value is its centre in pixels."""
+    columns = [(torch.arange(count) + 0.5) * stride for count, stride in ((9, 8.0), (5, 16.0))]
+    values = torch.cat([column.repeat(len(column)) for column in columns]).double()[None, :, None, None]
+    grid = PointGrid.of([(9, 9), (5, 5)], (8, 16), (1, 1), values.device)
+    points = torch.tensor([0.5, 0.5]).double().expand(1, 1, 1, 2, 2)
+    for weights in ((1.0, 0.0), (0.0, 1.0)):
+        assert read_bilinear(values, points, torch.tensor(weights).double()[None, None, None], grid).item() == pytest.approx(36)
