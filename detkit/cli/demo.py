@@ -6,11 +6,13 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
-from detkit.cli.config import configured, load_config
+from detkit.cli.config import configured
 from detkit.cli.run import INTERRUPTED, run
 from detkit.cli.train import report
 from detkit.data.presets import DEFAULT
 from detkit.errors import UserError
+from detkit.experiment import Experiment
+from detkit.overrides import override
 
 CONFIG = "configs/rtdetr_hrami.py"
 YOLO = (
@@ -81,8 +83,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     from detkit.train.fit import fit
 
     config, *rest = arguments.words if arguments.words and "=" not in arguments.words[0] else [CONFIG, *arguments.words]
-    overrides = [*_shortening(config), *rest]
-    experiment, name = configured(config, overrides)
+    published, name = configured(config, ())
+    overrides = [*_shortening(config, published), *rest]
+    experiment = override(published, overrides)
     if experiment.data.root is not None:
         raise UserError("the demo trains on drawn objects; for data of your own write tools/train.py CONFIG data.root=FOLDER")
     words = " ".join(shlex.quote(word) for word in overrides)
@@ -98,13 +101,17 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _shortening(config: str) -> tuple[str, ...]:
-    """Return the overrides that make a demo of a config.
+def _shortening(config: str, experiment: Experiment) -> tuple[str, ...]:
+    """Return the overrides that make a demo of a config, which holds ``experiment``.
 
     Raises:
-        UserError: there are none for models of its type.
+        UserError: there are none for models of its type, or they don't fit this one's parts.
     """
-    family = type(load_config(config).model).__name__
+    family = type(experiment.model).__name__
     if family not in FAMILIES:
         raise UserError(f"{config}: the demo knows no settings for {family}; there are some for {', '.join(FAMILIES)}")
+    try:
+        override(experiment, FAMILIES[family])
+    except UserError as error:  # about a field that the user never typed
+        raise UserError(f"{config}: the demo's own settings don't fit this config; write tools/train.py {config}") from error
     return FAMILIES[family]

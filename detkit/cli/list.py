@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterable, Sequence
 
 import detkit.experiment  # noqa: F401 (brings every family in)
@@ -48,7 +49,7 @@ def _family(name: str, families: dict[str, type[Spec]]) -> type[Spec]:
     """Return the family of this name, or that of a field of this name: ``matcher``, ``unit``.
 
     Raises:
-        UserError: there is neither.
+        UserError: there is neither, or the field holds a value.
     """
     wanted = name.lower().replace("_", " ").replace("-", " ").removesuffix("spec").strip()
     for known, family in families.items():
@@ -57,7 +58,13 @@ def _family(name: str, families: dict[str, type[Spec]]) -> type[Spec]:
     fields = _fields(families.values())
     if wanted in fields:
         return fields[wanted]
-    raise UserError(f"no family '{name}'{suggestion(wanted, [*families, *fields])}")
+    parts = [part for known in sorted(families) for part in families[known].parts().values()]
+    owners = [part for part in parts if wanted in map(_words, part.model_fields)]
+    if owners:
+        where = " or ".join(dict.fromkeys(shlex.quote(noun(part.family())) for part in owners))
+        names = ", ".join(part.__name__ for part in owners)
+        raise UserError(f"{name} is no part but a value, in {names}; tools/list.py {where} shows it with its default")
+    raise UserError(f"no family '{name}'{suggestion(wanted, dict.fromkeys([*families, *fields]))}")
 
 
 def _fields(families: Iterable[type[Spec]]) -> dict[str, type[Spec]]:
@@ -68,5 +75,10 @@ def _fields(families: Iterable[type[Spec]]) -> dict[str, type[Spec]]:
             whole = field.annotation
             for annotation in (whole, item_annotation(whole, list), item_annotation(whole, dict)):
                 for held in spec_classes(annotation):
-                    found.setdefault(name.replace("_", " "), held.family())
+                    found.setdefault(_words(name), held.family())
     return found
+
+
+def _words(name: str) -> str:
+    """Return a field's name in words."""
+    return name.replace("_", " ")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from detkit.cli import demo, predict, train
 from detkit.cli import eval as eval_command
 from detkit.cli import list as list_command
-from detkit.cli import predict, train
 from detkit.cli.main import main as detkit_main
 from tests.train.tiny import tiny_experiment
 
@@ -212,6 +212,28 @@ def test_resuming(capsys, tmp_path, run):
     assert other_model.startswith("model: a resumed run keeps its own")
 
 
+RTDETR_CONFIG = """
+from pathlib import Path
+from detkit.experiment import Experiment
+from detkit.zoo import rtdetr
+with Path("read.txt").open("a") as file:
+    file.write("once ")
+config = Experiment(model=rtdetr({size}, norm="batch"))
+"""
+
+
+def test_a_demo_whose_settings_do_not_fit_says_so(capsys):
+    Path("mine.py").write_text(RTDETR_CONFIG.format(size="'hgnetv2_l'"))
+    text = complaint(capsys, demo.main, "mine.py", "recipe.epochs=1")
+    assert text == "mine.py: the demo's own settings don't fit this config; write tools/train.py mine.py"
+
+
+def test_a_demo_reads_its_config_once(capsys):
+    Path("mine.py").write_text(RTDETR_CONFIG.format(size="'r50'"))
+    assert "no field 'epoch'" in complaint(capsys, demo.main, "mine.py", "recipe.epoch=1")
+    assert Path("read.txt").read_text() == "once "
+
+
 def test_how_to_resume_names_what_the_run_needs(tmp_path, monkeypatch):
     stored = tmp_path / "a b" / "0"
     stored.mkdir(parents=True)
@@ -222,6 +244,13 @@ def test_how_to_resume_names_what_the_run_needs(tmp_path, monkeypatch):
 
 def test_families_and_commands(capsys):
     assert complaint(capsys, list_command.main, "blok") == "no family 'blok'; did you mean 'block'?"
+    for word, family in {"points": "head", "eval-layer": "head", "gain": "'dense proposals'"}.items():
+        text = complaint(capsys, list_command.main, word)
+        assert text.startswith(f"{word} is no part but a value, in ") and f"; tools/list.py {family} shows it" in text
+    text = complaint(capsys, list_command.main, "norm")
+    assert "in HGNetv2, PResNet, HGConv" in text and "; tools/list.py backbone or block shows it with its default" in text
+    names = complaint(capsys, list_command.main, "xyzzy").partition("; there are: ")[2].split(", ")
+    assert len(names) == len(set(names)) > 30
     assert complaint(capsys, list_command.main, "matchr") == "no family 'matchr'; did you mean 'matcher'?"
     assert "did you mean 'train'?" in complaint(capsys, detkit_main, "tain")
 
