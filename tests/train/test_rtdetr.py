@@ -4,11 +4,15 @@ import csv
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from detkit.cli.config import configured
+from detkit.cli.demo import RTDETR
 from detkit.losses.dense_proposals import DenseProposals
 from detkit.losses.detr import DETRCriterion
 from detkit.nn.norm import FrozenNorm
@@ -21,6 +25,7 @@ from detkit.weights.checkpoint import read_checkpoint
 from tests.train.test_resume import assert_same, resume, state, stop_at
 from tests.train.tiny import tiny_experiment, tiny_rtdetr
 
+ROOT = Path(__file__).resolve().parents[2]
 LOSSES = [prefix + name for prefix in ("", "aux_", "denoised_", "proposal_") for name in ("class", "l1", "box")]
 
 
@@ -169,3 +174,27 @@ def test_two_processes_have_the_gradient_of_one(rectangles, tmp_path, dense):
     assert_same(first, second)
     for name, gradient in alone.items():
         torch.testing.assert_close(first[name], gradient, rtol=1e-6, atol=1e-9, msg=name)
+
+
+@pytest.mark.slow
+def test_the_demos_rtdetr_learns_eight_photographs_by_heart(shared_data, tmp_path):
+    annotations = "annotations/instances_train2017.json"
+    data = [
+        f"root={shared_data}/coco128",
+        "size=256",
+        "limit=8",
+        f"train_annotations={annotations}",
+        f"val_annotations={annotations}",
+    ]
+    recipe = [
+        "epochs=200",
+        "eval_every=100",
+        "warmup_steps=20",
+        "augment=Augment(mosaic=0, scale=0, hue=0, saturation=0, value=0)",
+    ]
+    words = [*RTDETR, *(f"data.{word}" for word in data), *(f"recipe.{word}" for word in recipe), f"output={tmp_path}"]
+    experiment, _ = configured(str(ROOT / "configs/rtdetr_hrami.py"), words)
+    start = time.monotonic()
+    result = fit(experiment)
+    assert result.best.numbers["AP50"] > 0.9
+    assert time.monotonic() - start < 300
