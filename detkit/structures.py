@@ -164,11 +164,13 @@ class DenseOutput(NamedTuple):
 class Proposals(NamedTuple):
     """What a query decoder starts from: one box and its classes for each of N cells, levels in order of stride, row by row.
 
+    Where only the chosen ones are read, ``boxes`` and ``scores`` may hold these alone, N = Q of them, best first.
+
     Attributes:
         boxes: (B, N, 4) cxcywh, normalised to the input.
         scores: (B, N, C) class logits.
-        anchors: (N, 2) cell centres x, y in input pixels.
-        chosen: (B, Q) int64, the cells that became queries, best first.
+        anchors: centres x, y of all cells in input pixels, (N, 2).
+        chosen: (B, Q) int64, which of ``boxes`` and ``scores`` became queries, best first.
     """
 
     boxes: Tensor

@@ -7,8 +7,8 @@ import torch
 from detkit.backbones.presnet import PResNet
 from detkit.boxes import lift, to_pixels, to_xyxy
 from detkit.detectors.base import ComposedDetector, ComposedSpec
-from detkit.heads.rtdetr import RTDETRHead
-from detkit.losses.detr import DETRCriterion
+from detkit.heads.rtdetr import RTDETRDecoder, RTDETRHead
+from detkit.losses.detr import DETRCriterion, QueryCriterion
 from detkit.necks.hybrid import HybridEncoder
 from detkit.parts import BackboneSpec, CriterionSpec, Detector, HeadSpec, NeckSpec
 from detkit.stages.repc3 import RepC3
@@ -39,6 +39,11 @@ class RTDETR(ComposedSpec):
 
 class RTDETRDetector(ComposedDetector):
     """Decodes the last layer given; its detections are the best pairs of query and class."""
+
+    def __init__(self, spec: RTDETR, num_classes: int) -> None:
+        super().__init__(spec, num_classes)
+        if isinstance(self.head, RTDETRDecoder) and isinstance(self.criterion, QueryCriterion):
+            self.head.select.everywhere = self.criterion.assigner is not None
 
     def decode(self, raw: QueryOutput, size: tuple[int, int]) -> Predictions:
         """Return boxes (B, Q, 4) xyxy in input pixels, which may cross the borders, and scores (B, Q, C).

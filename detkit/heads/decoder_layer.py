@@ -45,7 +45,7 @@ class DecoderLayer(nn.Module):
             boxes: (B, Q, 4) cxcywh, normalised to the input.
             cells: (B, N, C) of all levels.
             grid: where the levels' cells are.
-            mask: (B, Q, Q) bool, which query (second axis) may look at which (third); None: all at all.
+            mask: (B, D, Q), what the first D queries may look at, as `SelfAttention` has it; None: all at all.
 
         Returns:
             (B, Q, C).

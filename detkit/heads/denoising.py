@@ -90,14 +90,13 @@ class Denoising(nn.Module):
 
 
 def attention_mask(group: Tensor, queries: int) -> Tensor:
-    """Return who may look at whom, (B, D + Q, D + Q) bool: all at the matched queries, a noisy query at its group too.
+    """Return whom noisy queries may look at, (B, D, D + Q) bool: their own group and all matched queries.
+
+    Matched queries look at one another alone, which needs no mask.
 
     Args:
         group: (B, D) of the noisy queries, which come first.
         queries: Q, matched queries.
     """
-    batch, noisy = group.shape
-    mask = torch.ones(batch, noisy + queries, noisy + queries, dtype=torch.bool, device=group.device)
-    mask[:, :noisy, :noisy] = group.unsqueeze(2) == group.unsqueeze(1)
-    mask[:, noisy:, :noisy] = False
-    return mask
+    own = group.unsqueeze(2) == group.unsqueeze(1)
+    return torch.cat((own, own.new_ones(*group.shape, queries)), 2)

@@ -20,6 +20,7 @@ from detkit.heads.decoder_layer import DecoderLayer
 from detkit.heads.denoising import Denoising, NoisyQueries, attention_mask
 from detkit.heads.selection import Selection, logit, prior_logit
 from detkit.nn.anchors import cell_centres
+from detkit.nn.attention import additive
 from detkit.nn.cached import Cached
 from detkit.nn.conv import ConvNorm
 from detkit.nn.deformable import PointGrid
@@ -147,7 +148,8 @@ class RTDETRDecoder(nn.Module):
         projected = [project(x) for project, x in zip(self.project.values(), maps, strict=True)]
         cells = torch.cat([x.flatten(2).mT for x in projected], 1)
         layout = self.layouts((shapes, cells.dtype, cells.device), lambda: self._layout(projected, shapes, size))
-        content, start, proposals = self.select(cells, layout.anchors, layout.valid, layout.centres, self.queries)
+        where = layout.anchors, layout.valid, layout.centres
+        content, start, proposals = self.select(cells, *where, self.queries, training=targets is not None)
         if targets is None:
             boxes, scores = self._refine(content, start, cells, layout.grid, None, self.eval_layer)
             return QueryOutput(boxes[-1:], scores[-1:], size)
@@ -155,7 +157,7 @@ class RTDETRDecoder(nn.Module):
         if noisy is None:
             boxes, scores = self._refine(content, start, cells, layout.grid, None, len(self.layers))
             return QueryOutput(boxes, scores, size, proposals)
-        mask = attention_mask(noisy.group, content.shape[1])
+        mask = additive(attention_mask(noisy.group, content.shape[1]), content.dtype)
         content = torch.cat((noisy.content, content), 1)
         start = torch.cat((noisy.boxes.to(start.dtype), start), 1)
         boxes, scores = self._refine(content, start, cells, layout.grid, mask, len(self.layers))

@@ -17,7 +17,14 @@ EPSILON = 1e-5
 
 
 class Selection(nn.Module):
-    """Proposes a box and its classes for every cell, and chooses."""
+    """Proposes a box and its classes for every cell, and chooses.
+
+    Attributes:
+        everywhere: in training too, all proposals are made so that they take gradients; otherwise only the chosen ones are,
+            as nobody reads the others: the same gradients for less time and memory.
+    """
+
+    everywhere = True
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
@@ -30,7 +37,7 @@ class Selection(nn.Module):
         zero_last(self.boxes)
 
     def forward(
-        self, cells: Tensor, anchors: Tensor, valid: Tensor, centres: Tensor, queries: int
+        self, cells: Tensor, anchors: Tensor, valid: Tensor, centres: Tensor, queries: int, training: bool
     ) -> tuple[Tensor, Tensor, Proposals]:
         """Choose at most ``queries`` cells of each image.
 
@@ -40,16 +47,36 @@ class Selection(nn.Module):
             valid: (N, 1), 0 for cells whose content is not read.
             centres: (N, 2) of the cells, input pixels.
             queries: Q.
+            training: gradients are wanted.
 
         Returns:
-            Content (B, Q, C) and boxes (B, Q, 4) of the queries, detached, best first; and all proposals.
+            Content (B, Q, C) and boxes (B, Q, 4) of the queries, detached, best first; and the proposals.
         """
-        features = self.norm(self.project(cells * valid))
-        scores = self.classes(features)
-        boxes = (self.boxes(features) + anchors).sigmoid()
-        chosen = scores.detach().amax(-1).topk(min(queries, cells.shape[1])).indices
-        content, start = (x.detach().gather(1, chosen.unsqueeze(-1).expand(-1, -1, x.shape[-1])) for x in (features, boxes))
-        return content, start, Proposals(boxes, scores, centres, chosen)
+        count = min(queries, cells.shape[1])
+        if training and not self.everywhere:
+            with torch.no_grad():
+                chosen = self._best(self.classes(self.norm(self.project(cells * valid))), count)
+            features, scores, boxes = self._propose(rows(cells, chosen) * valid[chosen], anchors[chosen])
+            order = torch.arange(count, device=cells.device).expand(len(cells), -1)
+            return features.detach(), boxes.detach(), Proposals(boxes, scores, centres, order)
+        features, scores, boxes = self._propose(cells * valid, anchors)
+        chosen = self._best(scores.detach(), count)
+        return rows(features.detach(), chosen), rows(boxes.detach(), chosen), Proposals(boxes, scores, centres, chosen)
+
+    def _propose(self, cells: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cells (B, N, C), anchors (N, 4) or (B, N, 4) -> features (B, N, C), class logits, boxes (B, N, 4) in [0, 1]."""
+        features = self.norm(self.project(cells))
+        return features, self.classes(features), (self.boxes(features) + anchors).sigmoid()
+
+    @staticmethod
+    def _best(scores: Tensor, count: int) -> Tensor:
+        """Class logits (B, N, C) -> (B, count), the cells that are surest of a class, best first."""
+        return scores.amax(-1).topk(count).indices
+
+
+def rows(values: Tensor, chosen: Tensor) -> Tensor:
+    """Values (B, N, C) of chosen cells (B, Q) -> (B, Q, C)."""
+    return values.gather(1, chosen.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 
 def prior_logit() -> float:

@@ -39,7 +39,8 @@ class SelfAttention(nn.Module):
         Args:
             x: the tokens.
             position: (T, C) or (B, T, C), added to what queries and keys are made of.
-            mask: (T, T) or (B, T, T) bool, True where the token of the row may look at that of the column.
+            mask: (R, T) or (B, R, T) bool, True where the row's token may look at the column's; or `additive`. Tokens
+                after the first R look at one another alone.
         """
         if position is None:
             query, key, value = self.qkv(x).chunk(3, -1)
@@ -49,8 +50,19 @@ class SelfAttention(nn.Module):
             query, key = F.linear(x + position, weight[:split], bias[:split]).chunk(2, -1)
             value = F.linear(x, weight[split:], bias[split:])
         query, key, value = (item.unflatten(-1, (self.heads, -1)).transpose(1, 2) for item in (query, key, value))
-        mask = None if mask is None else mask[..., None, :, :]
-        return self.project(F.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2))
+        masked = 0 if mask is None else mask.shape[-2]
+        found = []
+        if mask is not None:
+            found.append(F.scaled_dot_product_attention(query[:, :, :masked], key, value, mask[..., None, :, :]))
+        if masked < x.shape[1]:
+            rest = (item[:, :, masked:] for item in (query, key, value))
+            found.append(F.scaled_dot_product_attention(*rest))
+        return self.project(torch.cat(found, 2).transpose(1, 2).flatten(2))
+
+
+def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a bool mask as what is added to the logits, so that layers which share it need not each convert it."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -torch.inf)
 
 
 def feedforward(channels: int, hidden: int, activation: Callable[[], nn.Module] = nn.GELU) -> nn.Sequential:

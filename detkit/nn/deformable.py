@@ -24,10 +24,10 @@ class PointGrid(NamedTuple):
     """Where the cells lie among which each of the P points of a head is placed.
 
     Attributes:
-        size: (P, 2) int64, width and height of the point's level in cells.
+        size: (P, 2) int32, width and height of the point's level in cells.
         extent: (P, 2), how many cells of that level the finest level covers: less than ``size`` on coarser levels where
             the input is no multiple of their strides.
-        start: (P,) int64, number of the level's first cell among all levels.
+        start: (P,) int32, number of the level's first cell among all levels.
     """
 
     size: Tensor
@@ -48,7 +48,8 @@ class PointGrid(NamedTuple):
             size += [(shape[1], shape[0])] * count
             extent += [(width / stride, height / stride)] * count
             start += [first] * count
-        return cls(*(torch.tensor(values, device=device) for values in (size, extent, start)))
+        whole = {"dtype": torch.int32, "device": device}  # numbers of rows: half of what sorting them moves in backward
+        return cls(torch.tensor(size, **whole), torch.tensor(extent, device=device), torch.tensor(start, **whole))
 
 
 class DeformableAttention(nn.Module):
@@ -123,17 +124,29 @@ def read_bilinear(values: Tensor, points: Tensor, weights: Tensor, grid: PointGr
     Returns:
         (B, Q, H * C); half precision is computed in float32.
     """
-    limit = grid.size.unsqueeze(-1)
-    place = lift(points) * grid.extent - 0.5
+    x, share_x = _corners(lift(points)[..., 0] * grid.extent[:, 0] - 0.5, grid.size[:, 0])
+    y, share_y = _corners(lift(points)[..., 1] * grid.extent[:, 1] - 0.5, grid.size[:, 1])
+    heads = values.shape[2]
+    row = (grid.start + y * grid.size[:, 0]) * heads + _first_rows(values).unsqueeze(-1)
+    rows = row.unsqueeze(-2) + (x * heads).unsqueeze(-3)
+    share = (share_y * lift(weights).unsqueeze(-2)).unsqueeze(-2) * share_x.unsqueeze(-3)
+    return _weighted_sum(values, rows.flatten(3), share.flatten(3))
+
+
+def _corners(place: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the two cells around each place along one axis, and their shares, zero beyond the border.
+
+    Args:
+        place: (B, Q, H, P), where 0 is the centre of the first cell.
+        limit: (P,) cells.
+
+    Returns:
+        Whole numbers (B, Q, H, 2, P) in [0, limit), and shares of the same shape.
+    """
     low = place.detach().floor()
     high_share = place - low
-    corner = torch.stack((low, low + 1), -1)
-    share = torch.stack((1 - high_share, high_share), -1) * ((corner >= 0) & (corner < limit))
-    x, y = _inside(corner, limit).unbind(-2)
-    share_x, share_y = share.unbind(-2)
-    row = (grid.start.unsqueeze(-1) + y * grid.size[:, :1]).unsqueeze(-1) + x.unsqueeze(-2)
-    share = (share_y * lift(weights).unsqueeze(-1)).unsqueeze(-1) * share_x.unsqueeze(-2)
-    return _weighted_sum(values, row.flatten(3), share.flatten(3))
+    corner = torch.stack((low, low + 1), -2)
+    return _inside(corner, limit), torch.stack((1 - high_share, high_share), -2) * ((corner >= 0) & (corner < limit))
 
 
 def read_nearest(values: Tensor, points: Tensor, weights: Tensor, grid: PointGrid) -> Tensor:
@@ -142,20 +155,25 @@ def read_nearest(values: Tensor, points: Tensor, weights: Tensor, grid: PointGri
     Arguments and result are `read_bilinear`'s.
     """
     x, y = _inside((lift(points.detach()) * grid.extent + 0.5).floor(), grid.size).unbind(-1)
-    return _weighted_sum(values, grid.start + y * grid.size[:, 0] + x, lift(weights))
+    rows = (grid.start + y * grid.size[:, 0] + x) * values.shape[2] + _first_rows(values)
+    return _weighted_sum(values, rows, lift(weights))
 
 
 def _inside(place: Tensor, limit: Tensor) -> Tensor:
     """Return whole numbers in [0, limit) nearest to ``place``; what is not a number becomes 0."""
-    return torch.where(place > 0, place, 0.0).minimum(limit.to(place.dtype) - 1).long()
+    return torch.where(place > 0, place, 0.0).minimum(limit.to(place.dtype) - 1).int()
+
+
+def _first_rows(values: Tensor) -> Tensor:
+    """Values (B, N, H, C) -> (B, 1, H, 1): the row of each image's and head's first cell in a table of them all."""
+    batch, cells, heads, _ = values.shape
+    head = torch.arange(heads, dtype=torch.int32, device=values.device)[:, None]
+    return torch.arange(batch, dtype=torch.int32, device=values.device)[:, None, None, None] * (cells * heads) + head
 
 
 def _weighted_sum(values: Tensor, rows: Tensor, shares: Tensor) -> Tensor:
-    """Values (B, N, H, C), rows among N and their shares (B, Q, H, K) -> (B, Q, H * C)."""
-    batch, cells, heads, width = values.shape
-    head = torch.arange(heads, device=rows.device)[:, None]
-    image = torch.arange(batch, device=rows.device)[:, None, None, None] * (cells * heads)
+    """Values (B, N, H, C), rows of their table and shares of these (B, Q, H, K) -> (B, Q, H * C)."""
+    batch, _, heads, width = values.shape
     table = lift(values).reshape(-1, width)
-    rows = (rows * heads + head + image).reshape(-1, rows.shape[-1])
-    shares = shares.to(table.dtype).reshape(-1, shares.shape[-1])
+    rows, shares = rows.reshape(-1, rows.shape[-1]), shares.to(table.dtype).reshape(-1, shares.shape[-1])
     return F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares).reshape(batch, -1, heads * width)

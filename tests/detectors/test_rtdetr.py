@@ -11,7 +11,9 @@ from detkit.detectors.yolo import YOLO
 from detkit.errors import UserError
 from detkit.heads.dense import DenseHead
 from detkit.heads.rtdetr import RTDETRHead
+from detkit.losses.dense_proposals import DenseProposals
 from detkit.losses.detection import DetectionCriterion
+from detkit.losses.detr import DETRCriterion
 from detkit.necks.hrami import HRAMi
 from detkit.necks.pan import PAN
 from detkit.structures import Geometry, Predictions
@@ -47,7 +49,7 @@ def test_steps_compose_to_predictions_and_losses(detector, images):
     targets = some_targets()
     torch.manual_seed(0)
     raw = detector.raw(maps, targets)
-    assert raw.boxes.shape == (3, 2, 20, 4) and raw.proposals.boxes.shape == (2, 96 + 24 + 6, 4)
+    assert raw.boxes.shape == (3, 2, 20, 4) and raw.proposals.boxes.shape == (2, 20, 4)
     assert raw.denoised.boxes.shape == (3, 2, 32, 4), "16 places, as targets are padded to 16, and as many to be refused"
     losses = detector.loss(raw, targets)
     torch.manual_seed(0)
@@ -168,7 +170,7 @@ def test_any_layer_can_be_the_last_one(detector, images, layer):
 
 
 def test_a_fresh_detector_proposes_its_anchors_and_scores_the_prior(images):
-    detector = small_rtdetr().build(num_classes=3)
+    detector = small_rtdetr(criterion=DETRCriterion(dense=DenseProposals())).build(num_classes=3)
     raw = detector.raw(detector.features(images), some_targets())
     cells = [(y, x, level) for level, (h, w) in enumerate(((8, 12), (4, 6), (2, 3))) for y in range(h) for x in range(w)]
     expected = torch.tensor([[(x + 0.5) * 8 * 2**n / 96, (y + 0.5) * 8 * 2**n / 64, *[0.05 * 2**n] * 2] for y, x, n in cells])
@@ -180,7 +182,7 @@ def test_a_fresh_detector_proposes_its_anchors_and_scores_the_prior(images):
 
 
 def test_cells_whose_anchor_crosses_the_border_read_nothing():
-    detector = small_rtdetr().build(num_classes=3)
+    detector = small_rtdetr(criterion=DETRCriterion(dense=DenseProposals())).build(num_classes=3)
     maps = detector.features(torch.rand(1, 3, 32, 512))  # the first centre lies at 4 / 512
     proposals = detector.raw(maps, some_targets((1,), size=32)).proposals
     edge = torch.tensor([row * 64 + column for row in range(4) for column in (0, 63)])
@@ -281,3 +283,16 @@ def test_parts_of_another_kind_of_detector_are_refused(spec, sentence):
 def test_points_are_one_or_more_on_each_level(points):
     with pytest.raises(UserError, match="points should be 1 or more on each level"):
         RTDETRHead(points=points)
+
+
+def test_proposals_of_the_chosen_cells_alone_have_the_same_gradients(images):
+    detector, found = scrambled(small_rtdetr().build(num_classes=3)).double().eval(), {}
+    for everywhere in (True, False):
+        detector.head.select.everywhere = everywhere
+        torch.manual_seed(0)
+        losses = detector(images, some_targets())
+        detector.zero_grad()
+        sum(losses.values()).backward()
+        found[everywhere] = [*losses.values(), *(parameter.grad for parameter in detector.parameters())]
+    assert all(torch.allclose(one, other, rtol=1e-9) for one, other in zip(*found.values(), strict=True))
+    assert detector.raw(detector.features(images), some_targets()).proposals.boxes.shape == (2, 20, 4)
