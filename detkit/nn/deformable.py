@@ -48,8 +48,11 @@ class PointGrid(NamedTuple):
             size += [(shape[1], shape[0])] * count
             extent += [(width / stride, height / stride)] * count
             start += [first] * count
-        whole = {"dtype": torch.int32, "device": device}  # numbers of rows: half of what sorting them moves in backward
-        return cls(torch.tensor(size, **whole), torch.tensor(extent, device=device), torch.tensor(start, **whole))
+        return cls(
+            torch.tensor(size, dtype=torch.int32, device=device),  # 32 bits: half of what sorting rows moves in backward
+            torch.tensor(extent, device=device),
+            torch.tensor(start, dtype=torch.int32, device=device),
+        )
 
 
 class DeformableAttention(nn.Module):
