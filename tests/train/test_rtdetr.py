@@ -187,8 +187,9 @@ def test_the_demos_rtdetr_learns_eight_photographs_by_heart(shared_data, tmp_pat
         f"val_annotations={annotations}",
     ]
     recipe = [
-        "epochs=200",
-        "eval_every=100",
+        "epochs=250",
+        "batch=4",
+        "eval_every=125",
         "warmup_steps=20",
         "augment=Augment(mosaic=0, scale=0, hue=0, saturation=0, value=0)",
     ]
