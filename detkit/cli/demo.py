@@ -43,7 +43,7 @@ RTDETR = (
     "recipe.clip=1.0",
     "recipe.warmup_steps=100",
     "recipe.schedule=cosine",
-    "recipe.epochs=8",
+    "recipe.epochs=7",
     "recipe.eval_every=2",
     "recipe.augment=Augment(mosaic=0, scale=0.1, saturation=0, value=0, hue=0)",
     "output=runs/demo",
