@@ -70,7 +70,7 @@ def test_overrides(capsys, override, message):
     [
         ("model.criterion.dense=DenseProposal", "no dense proposals 'DenseProposal'; did you mean 'DenseProposals'?"),
         ("model.criterion.class_loss=Mal", "no class loss 'Mal'; did you mean 'MAL'?"),
-        ("model.criterion.matcher=Hungaria", "no hungarian 'Hungaria'; did you mean 'Hungarian'?"),
+        ("model.criterion.matcher=Hungaria", "no matcher 'Hungaria'; did you mean 'Hungarian'?"),
         ("model.criterion.matcher.clas_cost=1", "no field 'clas_cost'"),
         ("model.head.eval_layer=9", "eval_layer should be at most the depth, 3 (got 9)"),
         ("model.neck.intra=AIFY", "no block 'AIFY'; did you mean 'AIFI'?"),

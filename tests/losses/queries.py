@@ -88,7 +88,7 @@ def images_of(raw, targets, rows):
     denoised = raw.denoised._replace(
         boxes=raw.denoised.boxes[:, rows],
         scores=raw.denoised.scores[:, rows],
-        **{name: getattr(raw.denoised, name)[rows] for name in ("target", "positive", "real")},
+        **{name: getattr(raw.denoised, name)[rows] for name in ("target", "positive", "share")},
     )
     cells = {name: getattr(raw.proposals, name)[rows] for name in ("boxes", "scores", "chosen")}
     part = raw._replace(
