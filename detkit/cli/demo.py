@@ -36,7 +36,6 @@ RTDETR = (
     "model.head.depth=2",
     "model.head.queries=60",
     "model.head.denoising=30",
-    "model.criterion.dense=DenseProposals",
     "recipe.batch=8",
     "recipe.optimizer=AdamW(lr=0.001, weight_decay=0.0001)",
     "recipe.lr_scale={}",
@@ -48,7 +47,7 @@ RTDETR = (
     "recipe.augment=Augment(mosaic=0, scale=0.1, saturation=0, value=0, hue=0)",
     "output=runs/demo",
 )
-"""What makes a small detector and a short run from initial weights: few queries, and many cells that answer for each box."""
+"""What makes a small detector and a short run from initial weights."""
 FAMILIES = {"YOLO": YOLO, "RTDETR": RTDETR}
 """The demo's overrides by the type of a config's model."""
 NEXT = """pictures  {pictures}
