@@ -1,0 +1,1 @@
+"""What networks cost: operations, parameters, time, memory."""
