@@ -55,7 +55,7 @@ def dense_gradient(x: Tensor) -> Tensor:
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias, batch norm and an activation; pads so that stride 1 keeps the size.
+    """A convolution, batch norm and an activation; pads so that stride 1 keeps the size.
 
     Args:
         inputs: channels.
@@ -66,6 +66,7 @@ class ConvNorm(nn.Module):
         activation: makes it; None leaves it out.
         norm: makes the norm for a number of channels: `yolo_norm`, ``nn.BatchNorm2d`` (PyTorch's own figures), `FrozenNorm`.
         padding: zeros on each side; None for as many as keep the size at stride 1.
+        bias: of the convolution, which the norm makes idle; some published networks have it all the same.
     """
 
     def __init__(
@@ -78,10 +79,11 @@ class ConvNorm(nn.Module):
         activation: Callable[[], nn.Module] | None = nn.SiLU,
         norm: Callable[[int], nn.Module] = yolo_norm,
         padding: int | None = None,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         padding = kernel_size // 2 if padding is None else padding
-        self.conv = nn.Conv2d(inputs, outputs, kernel_size, stride, padding, groups=groups, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel_size, stride, padding, groups=groups, bias=bias)
         self.norm = norm(outputs)
         self.activation = nn.Identity() if activation is None else activation()
 
@@ -106,6 +108,17 @@ def folded(conv: nn.Conv2d, norm: Any) -> nn.Conv2d:
     statistics = norm.running_mean, norm.running_var, norm.eps
     conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics, norm.weight, norm.bias)
     return conv
+
+
+def folded_into(conv: nn.Conv2d, norm: Any) -> nn.Conv2d:
+    """Return one 1x1 convolution with bias that equals ``conv(norm(x))`` in evaluation; nothing may be padded in between."""
+    merged = deepcopy(conv)
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shift = norm.bias - norm.running_mean * scale
+    moved = conv.weight.flatten(1) @ shift
+    merged.weight = nn.Parameter(conv.weight * scale[:, None, None])
+    merged.bias = nn.Parameter(moved if conv.bias is None else conv.bias + moved)
+    return merged
 
 
 class SeparableConv(nn.Module):

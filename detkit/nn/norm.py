@@ -47,3 +47,10 @@ class FrozenNorm(nn.Module):
         """Take a batch norm's state too, leaving out its count of batches."""
         state_dict.pop(f"{prefix}num_batches_tracked", None)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def frozen(norm: nn.BatchNorm2d) -> FrozenNorm:
+    """Return ``norm`` as it is in evaluation, for good: for norms that no convolution can take in."""
+    copy = FrozenNorm(norm.num_features, norm.eps).to(norm.running_mean)
+    copy.load_state_dict(norm.state_dict())
+    return copy
