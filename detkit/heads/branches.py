@@ -7,14 +7,14 @@ from collections import OrderedDict
 from torch import nn
 
 from detkit.nn.conv import ConvNorm, SeparableConv
-from detkit.parts import BlockSpec, BranchSpec
+from detkit.parts import BlockSpec, BranchSpec, Insert
 
 
 class ConvBranch(BranchSpec):
     """Two 3x3 convolutions and a 1x1 prediction; both of YOLOv8's branches, YOLO11's box branch."""
 
-    blocks: tuple[BlockSpec, ...] = ()
-    """Run on the level's map before the branch."""
+    blocks: tuple[BlockSpec | Insert, ...] = ()
+    """Run on the level's map before the branch, bare; an ``Insert`` is gated, so that the branch starts as without it."""
 
     def build(self, inputs: int, hidden: int, outputs: int) -> nn.Module:
         """Return the branch from ``inputs`` over ``hidden`` to ``outputs`` channels."""
@@ -25,8 +25,8 @@ class ConvBranch(BranchSpec):
 class SeparableBranch(BranchSpec):
     """Two separable 3x3 convolutions and a 1x1 prediction; YOLO11's class branch."""
 
-    blocks: tuple[BlockSpec, ...] = ()
-    """Run on the level's map before the branch."""
+    blocks: tuple[BlockSpec | Insert, ...] = ()
+    """Run on the level's map before the branch, bare; an ``Insert`` is gated, so that the branch starts as without it."""
 
     def build(self, inputs: int, hidden: int, outputs: int) -> nn.Module:
         """Return the branch from ``inputs`` over ``hidden`` to ``outputs`` channels."""
