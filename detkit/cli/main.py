@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "annotated pictures and JSON from a checkpoint",
     "convert_data": "a data set in another format: COCO, YOLO or VOC",
     "browse": "augmented training images, before and after",
+    "profile": "parameters, operations, time and memory of configs, side by side",
     "list": "the registered parts, with their fields",
 }
 

@@ -68,7 +68,7 @@ class Predictor:
             if value < 1:
                 raise UserError(f"{name} is at least 1, not {value}")
         self.names = tuple(names)
-        self.device = _device(device)
+        self.device = usable_device(device)
         self.detector = detector.eval().to(self.device).to(memory_format=torch.channels_last)
         self.shape, self.resize = shape, resize
         self.confidence, self.iou, self.limit = confidence, iou, limit
@@ -155,8 +155,8 @@ def _shape(size: int | tuple[int, int]) -> tuple[int, int]:
         raise UserError(str(error).replace("Data.size", "size")) from None
 
 
-def _device(wanted: str | torch.device | None) -> torch.device:
-    """Return the device, on which a tensor could be made.
+def usable_device(wanted: str | torch.device | None) -> torch.device:
+    """Return the device, on which a tensor could be made; none wanted is the GPU where there is one, else the CPU.
 
     Raises:
         UserError: there is no such device here.
