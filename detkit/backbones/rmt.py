@@ -110,7 +110,7 @@ class RMTStem(nn.Sequential):
 
     def __init__(self, outputs: int) -> None:
         conv = partial(ConvNorm, kernel_size=3, norm=nn.BatchNorm2d, bias=True)
-        layers = OrderedDict(
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
             first=conv(3, outputs // 2, stride=2, activation=nn.GELU),
             second=conv(outputs // 2, outputs // 2, activation=nn.GELU),
             third=conv(outputs // 2, outputs, stride=2, activation=nn.GELU),

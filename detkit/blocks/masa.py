@@ -60,7 +60,7 @@ class Relation(NamedTuple):
     cos: Tensor
     sin: Tensor
     rows: Tensor
-    columns: Tensor | None
+    columns: Tensor | None = None
 
 
 class Manhattan:
@@ -86,16 +86,14 @@ class Manhattan:
     def relation(self, height: int, width: int, like: Tensor) -> Relation:
         """Compute what `__call__` returns; half precision in float32, rounded at the end."""
         exact = lift(like.new_empty(0))
-        position = torch.arange(height * width, dtype=exact.dtype, device=exact.device)
-        speeds = LONGEST_WAVE ** -torch.linspace(0, 1, self.width // 2, dtype=exact.dtype, device=exact.device)
-        angles = (position[:, None] * speeds).reshape(height, width, 1, -1)
-        exponents = torch.arange(self.heads, dtype=exact.dtype, device=exact.device) / self.heads * -self.decay_range
-        fading = torch.log1p(-(2 ** (exponents - self.decay)))[:, None, None]
-        columns, rows = distances(height, exact), distances(width, exact)
+        angles = position_angles(height * width, self.width // 2, exact).reshape(height, width, 1, -1)
+        rows, columns = distances(width, exact), distances(height, exact)
         if not self.decomposed:
-            rows = (columns[:, None, :, None] + rows[:, None, :]).reshape(height * width, height * width)
-        biases = (rows * fading)[None], (columns * fading)[None] if self.decomposed else None
-        return Relation(*(table if table is None else table.to(like.dtype) for table in (angles.cos(), angles.sin(), *biases)))
+            rows = (columns[:, None, :, None] + rows[:, None]).reshape(height * width, height * width)
+        share = torch.arange(self.heads, dtype=exact.dtype, device=exact.device) / self.heads
+        fading = torch.log1p(-(2 ** -(self.decay + self.decay_range * share)))[:, None, None]
+        biases = [(fading * steps)[None].to(like.dtype) for steps in ((rows, columns) if self.decomposed else (rows,))]
+        return Relation(angles.cos().to(like.dtype), angles.sin().to(like.dtype), *biases)
 
 
 class MaSAOperator(nn.Module):
@@ -121,7 +119,7 @@ class MaSAOperator(nn.Module):
         tokens = x.permute(0, 2, 3, 1)
         query, key, value = self.query(tokens), self.key(tokens), self.value(tokens)
         local = self.local(value.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        relation = self.manhattan(*x.shape[2:], query)
+        relation = self.manhattan(x.shape[2], x.shape[3], query)
         query, key, value = (item.unflatten(-1, (self.manhattan.heads, -1)) for item in (query, key, value))
         query, key = (turned(item, relation) for item in (query, key))
         mixed = attended(query, key, value, relation).flatten(3)
@@ -131,11 +129,11 @@ class MaSAOperator(nn.Module):
 def attended(query: Tensor, key: Tensor, value: Tensor, relation: Relation) -> Tensor:
     """Return the mixed values (B, H, W, heads, D) of queries, keys and values of that shape."""
     if relation.columns is None:
-        items = (item.flatten(1, 2)[:, None] for item in (query, key, value))
-        return within_rows(*items, relation.rows).reshape(value.shape)
+        query, key, mixed = (item.flatten(1, 2)[:, None] for item in (query, key, value))
+        return within_rows(query, key, mixed, relation.rows).reshape(value.shape)
     value = within_rows(query, key, value, relation.rows)
-    items = (item.transpose(1, 2) for item in (query, key, value))
-    return within_rows(*items, relation.columns).transpose(1, 2)
+    query, key, value = (item.transpose(1, 2) for item in (query, key, value))
+    return within_rows(query, key, value, relation.columns).transpose(1, 2)
 
 
 def within_rows(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
@@ -154,6 +152,12 @@ def turned(x: Tensor, relation: Relation) -> Tensor:
     first, second = x[..., : 2 * pairs].unflatten(-1, (pairs, 2)).unbind(-1)
     cos, sin = relation.cos, relation.sin
     return torch.cat((first * cos - second * sin, second * cos + first * sin, x[..., 2 * pairs :]), -1)
+
+
+def position_angles(count: int, pairs: int, like: Tensor) -> Tensor:
+    """Return (count, pairs) the angle by which each pair of channels is turned at each position, numbered row by row."""
+    position = torch.arange(count, dtype=like.dtype, device=like.device)
+    return position[:, None] * LONGEST_WAVE ** -torch.linspace(0, 1, pairs, dtype=like.dtype, device=like.device)
 
 
 def distances(size: int, like: Tensor) -> Tensor:
