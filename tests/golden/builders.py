@@ -7,6 +7,7 @@ from torch import nn
 
 from detkit.backbones.conv2former import Conv2Former
 from detkit.backbones.emo import EMO
+from detkit.backbones.repvit import RepViT
 from detkit.backbones.rmt import RMT
 from detkit.blocks.dramit import DRAMiTBlock
 from detkit.blocks.irmb import IRMB, GridAttention, IRMBBlock
@@ -35,6 +36,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "irmb_stem_se": lambda: IRMBBlock(24, None, norm=None, activation=nn.SiLU, excite=True, shortcut=False),
     "mobivari1_64_64": lambda: MobiVariBlock(64, version=1),
     "mobivari2_148_64": lambda: MobiVariBlock(148, 64, version=2),
+    "repvit_m0_9": lambda: RepViT(size="m0_9").build(),
     "rmt_t": lambda: RMT(size="t").build(),
     "yolo11n": lambda: yolo11("n").build(num_classes=80),
     "rtdetr_r18vd_6x_coco": lambda: rtdetr("r18").build(num_classes=80),
