@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from detkit.blocks.irmb import IRMB
 from detkit.blocks.masa import MaSA, MaSAOperator
 from detkit.blocks.psa import PSA
 from detkit.blocks.ret import RetBlock, RetBlockModule
 from detkit.overrides import override
 from detkit.parts import BlockSpec
 from detkit.spec import from_dict, to_dict
+from detkit.zoo import yolov8
 from tests.networks import scrambled
 
 both = pytest.mark.parametrize("decomposed", [True, False])
@@ -132,6 +134,18 @@ def test_block_takes_any_operator_and_the_command_line():
     block = whole.build(16)
     assert isinstance(block.operator, MaSAOperator) and block.operator.manhattan.heads == 4
     assert block.feedforward.expand.out_features == 48
+
+
+def test_the_articles_uses():
+    """C2f_RetBlock with 'chunk' at layers 2 and 4, 'whole' at 6 and 8; MaSA inside of iRMB."""
+    whole = [f"backbone.stages.{index}.unit.operator.decomposed=false" for index in (2, 3)]
+    with torch.device("meta"):
+        detector = override(yolov8("n", unit=RetBlock()), whole).build(num_classes=3).eval()
+        assert detector(torch.zeros(1, 3, 64, 96)).scores.shape[-1] == 3
+    relations = [module.manhattan for module in detector.modules() if isinstance(module, MaSAOperator)]
+    assert [relation.decomposed for relation in relations] == [True] * 3 + [False] * 3
+    assert [relation.heads for relation in relations] == [8] * 6
+    assert IRMB(operator=MaSA()).build(24).eval()(torch.rand(1, 24, 5, 7)).shape == (1, 24, 5, 7)
 
 
 def test_block_is_the_sum_of_its_parts():
