@@ -78,6 +78,13 @@ def area(boxes: Tensor) -> Tensor:
     return width * height
 
 
+def scaled(boxes: Tensor, factor: float) -> Tensor:
+    """Scale boxes about their centres: extents times ``factor``."""
+    low, high = lift(boxes[..., :2]), lift(boxes[..., 2:])
+    outwards = (high - low) * ((factor - 1) / 2)
+    return torch.cat((low - outwards, high + outwards), -1)
+
+
 # --- two boxes: the terms --------------------------------------------------------------------------------------------
 
 
@@ -98,17 +105,41 @@ def hull(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return width, height
 
 
+def centre_offset(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x and y (...) from the centre of ``b`` to that of ``a``."""
+    a, b = lift(a) / 2, lift(b) / 2
+    return (a[..., 0] + a[..., 2]) - (b[..., 0] + b[..., 2]), (a[..., 1] + a[..., 3]) - (b[..., 1] + b[..., 3])
+
+
 def centre_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return the squared distance (...) between the centres."""
-    a, b = lift(a) / 2, lift(b) / 2
-    x = (a[..., 0] + a[..., 2]) - (b[..., 0] + b[..., 2])
-    y = (a[..., 1] + a[..., 3]) - (b[..., 1] + b[..., 3])
+    x, y = centre_offset(a, b)
     return x.square() + y.square()
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:
     """Return part / whole (...), or the part itself where the whole has no extent: no gradient explodes there."""
     return part / whole.where(whole > EPSILON, 1)
+
+
+def emptiness(a: Tensor, b: Tensor, union: Tensor) -> Tensor:
+    """Return the share (...) of the hull that is in neither box, where ``union`` is the area of both."""
+    width, height = hull(a, b)
+    around = width * height
+    return ratio(around - union, around)
+
+
+def remoteness(a: Tensor, b: Tensor) -> Tensor:
+    """Return the squared distance (...) of the centres as a share of the squared diagonal of the hull."""
+    width, height = hull(a, b)
+    return ratio(centre_distance(a, b), width.square() + height.square())
+
+
+def side_differences(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the differences (...) of the widths and of the heights as shares of the larger one, in [0, 1]."""
+    pairs = zip(sides(a), sides(b), strict=True)
+    width, height = (ratio((first - second).abs(), torch.maximum(first, second)) for first, second in pairs)
+    return width, height
 
 
 # --- two boxes: the measures -----------------------------------------------------------------------------------------
@@ -128,32 +159,28 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
 def giou(a: Tensor, b: Tensor) -> Tensor:
     """Return the generalised IoU (...), in [-1, 1]: IoU - (hull - union) / hull (Rezatofighi et al., arXiv:1902.09630)."""
     shared, union = overlap(a, b)
-    width, height = hull(a, b)
-    around = width * height
-    return ratio(shared, union) - ratio(around - union, around)
+    return ratio(shared, union) - emptiness(a, b, union)
 
 
 def diou(a: Tensor, b: Tensor) -> Tensor:
     """Return the distance IoU (...), in [-1, 1]: IoU - (centre distance / hull diagonal)^2 (Zheng et al., arXiv:1911.08287)."""
-    return iou(a, b) - _remoteness(a, b)
+    return iou(a, b) - remoteness(a, b)
 
 
 def ciou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the complete IoU (...): DIoU - alpha * v (Zheng et al., arXiv:1911.08287).
+    """Return the complete IoU (...): DIoU - alpha * v (Zheng et al., arXiv:1911.08287), see `disproportion`."""
+    plain = iou(a, b)
+    return plain - remoteness(a, b) - disproportion(a, b, plain)
+
+
+def disproportion(a: Tensor, b: Tensor, plain: Tensor) -> Tensor:
+    """Return the term alpha * v (...) of the complete IoU, where ``plain`` is the IoU.
 
     v = 4 / pi^2 * (atan(width / height) of a - that of b)^2 measures the difference of shape; alpha = v / (1 - IoU + v)
     weighs it and takes no gradient.
     """
-    plain = iou(a, b)
     shape = (_angle(a) - _angle(b)).square()
-    alpha = ratio(shape, 1 - plain + shape).detach()
-    return plain - _remoteness(a, b) - alpha * shape
-
-
-def _remoteness(a: Tensor, b: Tensor) -> Tensor:
-    """Return the squared distance (...) of the centres as a share of the squared diagonal of the hull."""
-    width, height = hull(a, b)
-    return ratio(centre_distance(a, b), width.square() + height.square())
+    return ratio(shape, 1 - plain + shape).detach() * shape
 
 
 def _angle(boxes: Tensor) -> Tensor:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
+from detkit.boxes import iou
 from detkit.errors import UserError
 from detkit.nn.gate import Gated
 from detkit.spec import Spec
@@ -169,12 +170,23 @@ class AssignerSpec(Spec):
         """Return the assigner."""
 
 
+Overlap = Callable[[Tensor, Tensor], Tensor]
+"""How far two boxes xyxy overlap: (..., 4), (..., 4) -> (...) in [0, 1], 1 where they are equal."""
+
+
 class BoxLoss(nn.Module, ABC):
     """How far predicted boxes are from their targets; 0 where they are equal.
 
     Half precision is lifted inside, and degenerate boxes give finite values and gradients. A loss with a running state
     updates it in training only, and averages it over processes.
+
+    Args:
+        overlap: what its term 1 - IoU measures in the place of the IoU; all other terms are what they are without.
     """
+
+    def __init__(self, overlap: Overlap = iou) -> None:
+        super().__init__()
+        self.overlap = overlap
 
     @abstractmethod
     def forward(self, predicted: Tensor, target: Tensor, valid: Tensor | None = None, size: Tensor | None = None) -> Tensor:
@@ -192,13 +204,16 @@ class BoxLoss(nn.Module, ABC):
 
 
 class BoxLossSpec(Spec):
-    """A loss between matched boxes."""
+    """A loss between matched boxes.
+
+    One that wraps another builds it with another overlap, made of the one that it is given: wrappers nest.
+    """
 
     home = "detkit.losses"
 
     @abstractmethod
-    def build(self) -> BoxLoss:
-        """Return the loss."""
+    def build(self, overlap: Overlap = iou) -> BoxLoss:
+        """Return the loss, whose term 1 - IoU measures ``overlap``."""
 
 
 class ClassLoss(nn.Module, ABC):

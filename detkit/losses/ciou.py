@@ -9,15 +9,15 @@ from __future__ import annotations
 from torch import Tensor
 
 from detkit import boxes
-from detkit.parts import BoxLoss, BoxLossSpec
+from detkit.parts import BoxLoss, BoxLossSpec, Overlap
 
 
 class CIoU(BoxLossSpec):
     """1 - CIoU: overlap, the distance of the centres, and the difference of shape."""
 
-    def build(self) -> BoxLoss:
+    def build(self, overlap: Overlap = boxes.iou) -> BoxLoss:
         """Return the loss."""
-        return CIoULoss()
+        return CIoULoss(overlap)
 
 
 class CIoULoss(BoxLoss):
@@ -25,4 +25,5 @@ class CIoULoss(BoxLoss):
 
     def forward(self, predicted: Tensor, target: Tensor, valid: Tensor | None = None, size: Tensor | None = None) -> Tensor:
         """(..., 4), (..., 4) -> (...)."""
-        return 1 - boxes.ciou(predicted, target)
+        shape = boxes.disproportion(predicted, target, boxes.iou(predicted, target))
+        return 1 - self.overlap(predicted, target) + boxes.remoteness(predicted, target) + shape

@@ -9,15 +9,15 @@ from __future__ import annotations
 from torch import Tensor
 
 from detkit import boxes
-from detkit.parts import BoxLoss, BoxLossSpec
+from detkit.parts import BoxLoss, BoxLossSpec, Overlap
 
 
 class DIoU(BoxLossSpec):
     """1 - DIoU: overlap, and the distance of the centres."""
 
-    def build(self) -> BoxLoss:
+    def build(self, overlap: Overlap = boxes.iou) -> BoxLoss:
         """Return the loss."""
-        return DIoULoss()
+        return DIoULoss(overlap)
 
 
 class DIoULoss(BoxLoss):
@@ -25,4 +25,4 @@ class DIoULoss(BoxLoss):
 
     def forward(self, predicted: Tensor, target: Tensor, valid: Tensor | None = None, size: Tensor | None = None) -> Tensor:
         """(..., 4), (..., 4) -> (...)."""
-        return 1 - boxes.diou(predicted, target)
+        return 1 - self.overlap(predicted, target) + boxes.remoteness(predicted, target)

@@ -9,15 +9,15 @@ from __future__ import annotations
 from torch import Tensor
 
 from detkit import boxes
-from detkit.parts import BoxLoss, BoxLossSpec
+from detkit.parts import BoxLoss, BoxLossSpec, Overlap
 
 
 class GIoU(BoxLossSpec):
     """1 - GIoU: overlap, and the empty part of the box around both."""
 
-    def build(self) -> BoxLoss:
+    def build(self, overlap: Overlap = boxes.iou) -> BoxLoss:
         """Return the loss."""
-        return GIoULoss()
+        return GIoULoss(overlap)
 
 
 class GIoULoss(BoxLoss):
@@ -25,4 +25,5 @@ class GIoULoss(BoxLoss):
 
     def forward(self, predicted: Tensor, target: Tensor, valid: Tensor | None = None, size: Tensor | None = None) -> Tensor:
         """(..., 4), (..., 4) -> (...)."""
-        return 1 - boxes.giou(predicted, target)
+        _, union = boxes.overlap(predicted, target)
+        return 1 - self.overlap(predicted, target) + boxes.emptiness(predicted, target, union)

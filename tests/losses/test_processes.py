@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
+from detkit.losses.ciou import CIoU
 from detkit.losses.detection import DetectionCriterion
 from detkit.losses.reduce import sum_over_processes, world_size
+from detkit.losses.wiou import WIoU
 from detkit.structures import DenseOutput, Targets
 from tests.losses.scenes import CLASSES, STRIDES, random_targets, raw_output
 
@@ -16,11 +18,12 @@ SCENES = {
     "one": [1, 0, 0, 0],
     "empty": [0] * 4,
 }
+LOSSES = {"plain": CIoU(), "with a running mean": WIoU(steps=2)}
 
 
-def run(raw: DenseOutput, targets: Targets, compiled: bool = False):
+def run(raw: DenseOutput, targets: Targets, box_loss: str, compiled: bool = False):
     """Return the losses and the gradients of both outputs."""
-    module = DetectionCriterion().build(CLASSES, STRIDES)
+    module = DetectionCriterion(box_loss=LOSSES[box_loss]).build(CLASSES, STRIDES).double()
     if compiled:
         module = torch.compile(module, fullgraph=True, backend="aot_eager")
     losses = module(raw, targets)
@@ -46,7 +49,8 @@ def worker(rank, folder, compiled):
     results = {}
     for name, counts in SCENES.items():
         rows = [slice(0, 2), slice(2, 4)][rank] if name != "uneven" else [slice(0, 3), slice(3, 4)][rank]
-        results[name] = run(*part(*scene(counts), rows), compiled)
+        for loss in LOSSES:
+            results[name, loss] = run(*part(*scene(counts), rows), loss, compiled)
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
@@ -55,13 +59,13 @@ def worker(rank, folder, compiled):
 def test_average_over_processes_equals_one_process(tmp_path, compiled):
     multiprocessing.spawn(worker, (str(tmp_path), compiled), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
-    for name, counts in SCENES.items():
-        losses, gradients = run(*scene(counts))
-        halves = [results[name] for results in ranks]
-        assert torch.allclose((halves[0][0] + halves[1][0]) / 2, losses, rtol=1e-9), name
+    for name, loss in ranks[0]:
+        losses, gradients = run(*scene(SCENES[name]), loss)
+        halves = [results[name, loss] for results in ranks]
+        assert torch.allclose((halves[0][0] + halves[1][0]) / 2, losses, rtol=1e-9), (name, loss)
         for index, gradient in enumerate(gradients):
             spread = torch.cat([half[1][index] for half in halves]) / 2
-            assert torch.allclose(spread, gradient, rtol=1e-9, atol=1e-12), name
+            assert torch.allclose(spread, gradient, rtol=1e-9, atol=1e-12), (name, loss)
 
 
 def test_one_process_is_left_alone():
