@@ -18,27 +18,31 @@ from detkit.overrides import override
 from detkit.spec import from_dict, suggestion
 
 
-def import_modules(names: Sequence[str]) -> None:
-    """Import the user's modules (dotted names or ``.py`` files), so that their parts can be named.
+def import_modules(names: Sequence[str]) -> list[ModuleType]:
+    """Import and return the user's modules (dotted names or ``.py`` files), so that their parts can be named.
 
     The current folder is importable, as with ``python -m``.
     """
     if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 (sys.path holds strings)
         sys.path.append("")  # last: a config of the user's called lightning.py must not hide the library
+    found = []
     for name in names:
         if name.endswith(".py"):
             file = _existing(Path(name).expanduser())
-            if getattr(sys.modules.get(_module_name(file)), "__file__", None) != str(file.resolve()):
-                _import_file(file)
+            known = sys.modules.get(_module_name(file))
+            if known is None or getattr(known, "__file__", None) != str(file.resolve()):
+                known = _import_file(file)
+            found.append(known)
             continue
         try:
-            importlib.import_module(name)
+            found.append(importlib.import_module(name))
         except ModuleNotFoundError as error:
             if error.name is None or not name.startswith(error.name):
                 raise
             raise UserError(
                 f"--import {name}: no module '{error.name}' in {Path.cwd()} or among the installed packages"
             ) from None
+    return found
 
 
 def load_config(path: str) -> Experiment:

@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     import_modules(arguments.modules)
-    families = _families()
-    chosen = [_family(arguments.family, families)] if arguments.family else [families[name] for name in sorted(families)]
+    known = families()
+    chosen = [family_named(arguments.family, known)] if arguments.family else [known[name] for name in sorted(known)]
     for family in chosen:
         parts = family.parts()
         where = f" in {family.home}" if family.home else ""
@@ -38,14 +38,14 @@ def _list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _families() -> dict[str, type[Spec]]:
+def families() -> dict[str, type[Spec]]:
     """Return all families by name; those that only parts of others use are known once these are imported."""
     for family in Spec.__subclasses__():
         family.parts()
     return {noun(family): family for family in Spec.__subclasses__()}
 
 
-def _family(name: str, families: dict[str, type[Spec]]) -> type[Spec]:
+def family_named(name: str, families: dict[str, type[Spec]]) -> type[Spec]:
     """Return the family of this name, or that of a field of this name: ``matcher``, ``unit``.
 
     Raises:

@@ -17,6 +17,7 @@ COMMANDS = {
     "convert_data": "a data set in another format: COCO, YOLO or VOC",
     "browse": "augmented training images, before and after",
     "profile": "parameters, operations, time and memory of configs, side by side",
+    "check_module": "a part of yours, run through its whole contract",
     "list": "the registered parts, with their fields",
 }
 

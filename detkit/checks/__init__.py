@@ -1,0 +1,1 @@
+"""The contract harness: what every part must hold, checked case by case."""

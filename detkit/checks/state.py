@@ -1,0 +1,99 @@
+"""Cases about what is stored: the spec, the state dict, official names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+
+from torch import nn
+
+from detkit.checks.case import Broken, Skipped
+from detkit.checks.subject import MapSubject, Subject, near
+from detkit.spec import from_dict, to_dict
+from detkit.weights.official import rename
+
+
+def is_stored_and_found_by_name(subject: Subject) -> None:
+    """The spec's stored form gives an equal spec, and its family finds it by its name."""
+    spec = subject.spec
+    found = spec.family().find(subject.name)
+    if found is not type(spec):
+        raise Broken(f"'{subject.name}' finds {found.__module__}.{found.__name__}, another part", "rename the class")
+    if from_dict(spec.family(), to_dict(spec)) != spec:
+        raise Broken("its stored form gives another spec", "hold plain data and specs in its fields")
+
+
+def is_documented(subject: Subject) -> str | None:
+    """The class and each field say in a sentence what they are for; ``tools/list.py`` shows it."""
+    cls = type(subject.spec)
+    silent = [name for name, field in cls.model_fields.items() if not field.description]
+    texts = [] if (cls.__doc__ or "").strip() else ["the class has no docstring"]
+    texts += [f"no text under the field{'s' if len(silent) > 1 else ''} {', '.join(silent)}"] if silent else []
+    return f"{'; '.join(texts)}: tools/list.py has nothing to say there" if texts else None
+
+
+def round_trips_its_state(subject: MapSubject) -> None:
+    """Its state dict loads strictly into a new instance, which then gives the same; no key or shape follows an input's size."""
+    module, maps = subject.scrambled(), subject.maps(2)
+    fresh = {name: tuple(value.shape) for name, value in subject.built(seed=1).state_dict().items()}
+    for size in subject.sizes[:2]:
+        subject.evaluate(module, subject.maps(1, size))
+    expected = subject.evaluate(module, maps)
+    state = module.state_dict()
+    for name, value in state.items():
+        if fresh.get(name) != tuple(value.shape):
+            before = fresh.get(name, "absent")
+            raise Broken(
+                f"after inputs of several sizes '{name}' is {tuple(value.shape)} in the state dict; it was {before}",
+                "register what follows from sizes with persistent=False, or keep it in a detkit.nn.cached.Cached",
+            )
+    other = subject.built(seed=1)
+    missing, unexpected = other.load_state_dict(state, strict=False)
+    if missing or unexpected:
+        raise Broken(f"missing {missing}, unexpected {unexpected}", "create all parameters in __init__")
+    near(
+        subject.evaluate(other, maps),
+        expected,
+        0,
+        "a new instance with the same state",
+        "what is drawn or learnt belongs in a parameter or buffer",
+    )
+
+
+def official_names_lead_somewhere(subject: MapSubject) -> None:
+    """Tables of official names lead to what is there, one to one."""
+    module = subject.built()
+    tables = [part for part in module.modules() if getattr(part, "official", None)]
+    if not tables:
+        raise Skipped("it has no table of official names")
+    for part in tables:
+        _check_table(part, part.official)  # type: ignore[arg-type]
+    names = list(module.state_dict())
+    official = [_theirs(module, name.split(".")) for name in names]
+    found = rename(module, official)
+    for ours, theirs in zip(names, official, strict=True):
+        if found.get(theirs) != ours:
+            raise Broken(
+                f"'{ours}' is '{theirs}' in the official names, which leads back to '{found.get(theirs)}'",
+                "let each official name lead to one of ours, and no two to the same",
+            )
+
+
+def _check_table(part: nn.Module, table: Mapping[str, str | None]) -> None:
+    targets = [ours for ours in table.values() if ours is not None]
+    twice = sorted({ours for ours in targets if targets.count(ours) > 1})
+    if twice:
+        raise Broken(
+            f"{type(part).__name__}.official leads to '{twice[0]}' twice", "each of our names stands for one official name"
+        )
+
+
+def _theirs(part: nn.Module, words: list[str]) -> str:
+    """Return the official name of what ``words`` name below ``part``."""
+    if not words:
+        return ""
+    back = {ours: theirs for theirs, ours in getattr(part, "official", {}).items() if ours is not None}
+    count = next((count for count in range(len(words), 0, -1) if ".".join(words[:count]) in back), 1)
+    ours = ".".join(words[:count])
+    child = reduce(lambda parent, word: getattr(parent, word, None), words[:count], part)
+    return ".".join(filter(None, (back.get(ours, ours), _theirs(child, words[count:]))))
