@@ -15,7 +15,7 @@ from detkit.weights.checkpoint import read_checkpoint
 from tests.train.tiny import write_rectangles
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
-LARGE = ("l", "m", "x", "rmt_b", "rmt_s")
+LARGE = ("l", "m", "x", "rmt_b", "rmt_s", "repvit_m1_1", "repvit_m1_5", "repvit_m2_3")
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Source 
         module: a detector, or a part of one whose names ``state`` has.
         state: tensors by name.
         source: whose names they are: a publisher's of whole detectors, or, "official", those of the authors of ``module``'s
-            parts. "auto" takes whichever match most.
+            parts, or of a detector's backbone alone. "auto" takes whichever match most.
         strict: every tensor of the module and of ``state`` must be matched.
 
     Raises:
@@ -61,16 +61,25 @@ def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Ten
     if source == "official":
         if not official.recognises(module):
             raise UserError(f"weights: no name table for source 'official': none in {type(module).__name__} nor in its parts")
-        return official.rename(module, state)
+        return max(_official(module, state), key=lambda names: _matches(own, names))
     if source != "auto":
         return _within(module, PUBLISHERS[source].rename(state))
     foreign = [_within(module, publisher.rename(state)) for publisher in PUBLISHERS.values() if publisher.recognises(state)]
-    tables = [{name: name for name in state}, official.rename(module, state), *foreign]
+    tables = [{name: name for name in state}, *_official(module, state), *foreign]
     best = max(tables, key=lambda names: _matches(own, names))
     if not foreign and not _matches(own, best):
         some = ", ".join(list(state)[:3]) or "none at all"
         raise UserError(f"weights: these names are neither detkit's for this module nor of a known family: {some}, ...")
     return best
+
+
+def _official(module: nn.Module, state: Mapping[str, Tensor]) -> list[dict[str, str]]:
+    """Return authors' names -> ours: of the module, and, where it has a backbone, of that alone."""
+    backbone = getattr(module, "backbone", None)
+    tables = [official.rename(module, state)]
+    if isinstance(backbone, Backbone):
+        tables.append({theirs: f"backbone.{ours}" for theirs, ours in official.rename(backbone, state).items()})
+    return tables
 
 
 def _within(module: nn.Module, names: dict[str, str]) -> dict[str, str]:

@@ -1,13 +1,18 @@
 """Tables of the authors' names compose along the tree of modules."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from detkit.backbones.emo import EMO
 from detkit.blocks.mobivari import MobiVariBlock
 from detkit.errors import UserError
 from detkit.weights import load_weights
 from detkit.weights.official import recognises, rename
+from detkit.zoo import yolov8
 
 
 class Host(nn.Module):
@@ -49,3 +54,15 @@ def test_our_own_names_win_where_both_match():
     host = Host()
     report = load_weights(host, host.state_dict(), strict=True)
     assert report.share == 1
+
+
+@pytest.mark.parametrize("source", ["official", "auto"])
+def test_a_backbones_weights_load_into_a_detector(source):
+    """As ``init=`` does with the authors' classifiers."""
+    record = json.loads((Path(__file__).parents[1] / "golden" / "emo_1m.json").read_text())
+    state = {name: torch.full(shape, 0.5) for name, shape in record["state"].items()}
+    detector = yolov8("n", backbone=EMO(size="1m")).build(80)
+    report = load_weights(detector, state, source=source)
+    assert report.parts["backbone"]["initial"] == 0 and not report.reshaped
+    assert set(report.unexpected) == {"norm.norm.weight", "norm.norm.bias", "head.weight", "head.bias"}
+    assert (detector.backbone.stages[3].blocks[2].mixer.query_key.weight == 0.5).all()
