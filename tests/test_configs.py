@@ -1,12 +1,16 @@
-"""Every config loads, survives storing, builds, takes a step, saves, and its checkpoint loads safely."""
+"""Every config loads, survives storing, builds, takes a step, saves, and its checkpoint loads safely; slow: trains an epoch."""
 
+import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
 from detkit.cli.config import load_config
+from detkit.data.presets import CLASSES
+from detkit.data.shapes import write_shapes
 from detkit.experiment import Experiment
 from detkit.overrides import override
 from detkit.spec import from_dict, to_dict
@@ -21,6 +25,14 @@ LARGE = ("l", "m", "x", "rmt_b", "rmt_s", "repvit_m1_1", "repvit_m1_5", "repvit_
 @pytest.fixture(scope="module")
 def rectangles(tmp_path_factory):
     return write_rectangles(tmp_path_factory.mktemp("rectangles"), train=2, val=1)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The data set that comes with detkit, drawn once for all configs."""
+    folder = tmp_path_factory.mktemp("drawn") / "shapes"
+    write_shapes("shapes", folder)
+    return folder
 
 
 def cost(path):
@@ -47,3 +59,18 @@ def test_takes_a_step_and_saves_a_checkpoint_that_loads_safely(path, rectangles,
     assert checkpoint.step == 1 and checkpoint.classes == ("red", "blue")
     rebuilt = from_dict(Experiment, checkpoint.experiment).model.build(num_classes=2)
     rebuilt.load_state_dict(checkpoint.weights)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_trains_for_an_epoch_on_the_drawn_data(path, drawn, tmp_path):
+    words = ["recipe.epochs=1", "recipe.batch=8", "data.size=96", "data.limit=16", "data.workers=0", "logger=csv"]
+    words += [f"data.root={drawn}", f"output={tmp_path}", "trainer.accelerator=cpu"]
+    result = fit(override(load_config(str(path)), words), name=path.stem, progress=False)
+    with (result.run / "metrics.csv").open() as file:
+        [row] = csv.DictReader(file)
+    losses = {name: float(value) for name, value in row.items() if "loss" in name}
+    assert losses and all(math.isfinite(value) and value > 0 for value in losses.values()), row
+    assert result.best is not None
+    checkpoint = read_checkpoint(result.run / "best.ckpt")
+    assert checkpoint.step >= 1 and checkpoint.classes == CLASSES
