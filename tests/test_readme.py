@@ -17,6 +17,7 @@ FILES = ("README.md", "README.zh-CN.md")
 SMALL = {
     "train.py": ["recipe.epochs=1", "recipe.batch=4", "data.size=64", "data.limit=4", "data.workers=0"],
     "browse.py": ["data.size=64", "data.limit=4", "data.workers=0"],
+    "profile.py": ["--size=64", "--repeats=1"],
 }
 """What a test adds to a tool's command to be quick."""
 NARROW = [
@@ -139,6 +140,16 @@ def test_the_error_shown_is_the_error_given(checkout):
     shown = blocks("README.md", "")[0].strip()
     done = execute(checkout, "tools/train.py configs/yolo11n.py recipe.epoch=50")
     assert done.returncode == 2 and done.stderr.strip() == shown
+
+
+def test_the_costs_shown_are_the_costs_counted(checkout):
+    [shown] = [block for block in blocks("README.md", "") if block.startswith("detector ")]
+    [command] = [
+        line for line in commands("README.md") if line.startswith("tools/profile.py") and line.endswith("repvit_m0_9.py")
+    ]
+    words = [sys.executable, *shlex.split(command), "--no-latency"]
+    done = subprocess.run(words, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(shown), done.stdout + done.stderr
 
 
 def test_every_dependency_is_explained():
