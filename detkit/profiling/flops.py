@@ -108,6 +108,8 @@ def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any)
     """Return what one call of the operator ``func``, which returned ``out``, costs."""
     packet = func.overloadpacket
     name = str(packet).removeprefix("aten.")
+    if name == "_scaled_dot_product_flash_attention_for_cpu":  # older PyTorch has no formula for it
+        return Flops(products=_attended(*args[:3]))
     if packet in flop_registry:
         return Flops(products=int(flop_registry[packet](*args, **kwargs, out_val=out)))
     if name in NORMS:
@@ -119,6 +121,12 @@ def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any)
     if torch.Tag.pointwise in func.tags:
         return Flops(elementwise=_size(out))
     return Flops(uncounted=frozenset({name}))
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor) -> int:
+    """Each query (..., Q, D) with each key (..., K, D), and the sums of values (..., K, E)."""
+    pairs = query.shape[:-1].numel() * key.shape[-2]
+    return 2 * pairs * (query.shape[-1] + value.shape[-1])
 
 
 def _size(values: Any) -> int:
