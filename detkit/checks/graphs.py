@@ -96,8 +96,7 @@ def exports_any_size(subject: MapSubject) -> str | None:
             exported: Any = torch.export.export(module, (maps[0],), dynamic_shapes=dynamic).module()
     except Exception as error:  # noqa: BLE001 (whatever the exporter says: a fixed size is no fault)
         return f"exports for one size only ({type(error).__name__})"
-    height, width = subject.training
-    others = subject.maps(3, (height * 2, width * 3))
+    others = subject.maps(3, subject.larger)
     near(subject.run(exported, others), subject.evaluate(module, others), EQUAL, "exported, at another size")
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ def keeps_its_dtype(subject: MapSubject) -> None:
 
 def takes_half_precision(subject: MapSubject) -> None:
     """``.half()`` gives float16 values near those of float32, where the device can."""
-    module, maps = subject.scrambled(), subject.maps(2)
+    module, maps = subject.stirred(), subject.maps(2)
     expected = subject.evaluate(module, maps)
     try:
         found = subject.evaluate(module.half(), [x.half() for x in maps])
@@ -36,7 +37,7 @@ def takes_half_precision(subject: MapSubject) -> None:
             raise Skipped("this device has no float16 for one of its operations") from None
         raise
     for x in found:
-        if subject.smooth and x.is_floating_point() and x.dtype != torch.float16:
+        if subject.shapes is not None and x.dtype != torch.float16:
             raise Broken(f"a float16 network puts out {x.dtype}", "bring what was lifted back to x.dtype")
     check_half(subject, found, expected, ".half()")
 
@@ -45,7 +46,7 @@ def takes_channels_last(subject: MapSubject) -> None:
     """Channels-last memory gives the same values, in evaluation and training."""
     module, maps = subject.scrambled(), subject.maps(2)
     expected = subject.evaluate(module, maps)
-    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = module.to(memory_format=torch.channels_last)
     last = [x.to(memory_format=torch.channels_last) for x in maps]
     advice = "an operation takes memory to lie in order: write reshape() for view(), or .contiguous() before it"
     near(subject.evaluate(module, last), expected, 1e-4, "channels_last", advice)
@@ -65,7 +66,7 @@ def stays_on_its_device(subject: MapSubject) -> None:
             module(*arguments)
 
 
-def _to_meta(value: object) -> object:
+def _to_meta(value: Any) -> Any:
     """Return the arguments of a forward on the meta device."""
     if isinstance(value, Tensor):
         return value.to("meta")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -144,7 +146,7 @@ def remixes_gently(subject: MapSubject) -> None:
     """A remixer gives the levels that it is given, unchanged at the start, so that a trained detector stays as it was."""
     if subject.spec.reads is not None:  # type: ignore[attr-defined]
         raise Skipped("it names the strides that it reads, so it is no remixer")
-    module = subject.built()
+    module: Any = subject.built()
     if tuple(module.out) != subject.takes:
         raise Broken(f"it is given {list(subject.takes)} and says {list(module.out)}", "set self.out = tuple(levels)")
     if not getattr(subject.spec, "gate", True):

@@ -50,6 +50,10 @@ class Subject:
         """Return a new module whose every weight is random, so that no initial zero or one hides anything."""
         return scramble(self.built(), seed)
 
+    def stirred(self) -> nn.Module:
+        """Return a module like `scrambled` whose layers have their initial weights, which keep rounding errors small."""
+        return scramble(self.built(), layers=False)
+
 
 @dataclass(frozen=True)
 class MapSubject(Subject):
@@ -75,6 +79,12 @@ class MapSubject(Subject):
     smooth: bool = True
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def larger(self) -> Size:
+        """Return another easy size than the one to train at."""
+        height, width = self.training
+        return 2 * height, 3 * width
+
     def maps(self, batch: int, size: Size | None = None, seed: int = 1) -> list[Tensor]:
         """Return random maps, one for each that the part takes."""
         generator = torch.Generator().manual_seed(seed)
@@ -83,8 +93,8 @@ class MapSubject(Subject):
         return [torch.rand(shape, generator=generator) for shape in shapes]
 
     def run(self, module: nn.Module, maps: list[Tensor]) -> list[Tensor]:
-        """Return all tensors that the network puts out."""
-        return tensors(module(*self.arguments(module, maps)))
+        """Return all tensors that the network puts out; it works on copies of ``maps``."""
+        return tensors(module(*self.arguments(module, [x.clone() for x in maps])))
 
     def evaluate(self, module: nn.Module, maps: list[Tensor]) -> list[Tensor]:
         """Return what the network puts out in evaluation."""
@@ -120,24 +130,29 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 @torch.no_grad()
-def scramble(module: nn.Module, seed: int = 0) -> nn.Module:
+def scramble(module: nn.Module, seed: int = 0, *, layers: bool = True) -> nn.Module:
     """Give every parameter and running statistic of ``module`` a random value of sensible size; return it.
 
     Weights of layers are drawn anew, to keep the size of what passes them; other parameters move a little from their initial
     values, which may have to be positive.
+
+    Args:
+        module: changed in place.
+        seed: of the values.
+        layers: draw the weights of layers anew, too.
     """
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
-        noise = torch.randn(parameter.shape, generator=generator).to(parameter)
-        if parameter.ndim > 1:
-            parameter.copy_(noise * (1.5 / parameter[0].numel()) ** 0.5)
-        else:
-            parameter.add_(0.1 * noise)
+        if parameter.ndim > 1 and layers:
+            largest = (4.5 / parameter[0].numel()) ** 0.5  # a variance of 1.5 / inputs
+            parameter.uniform_(-largest, largest, generator=generator)
+        elif parameter.ndim < 2:
+            parameter.add_(torch.empty_like(parameter).uniform_(-0.2, 0.2, generator=generator))
     for name, buffer in module.named_buffers():
         if name.endswith("running_mean"):
-            buffer.copy_(0.1 * torch.randn(buffer.shape, generator=generator))
+            buffer.uniform_(-0.2, 0.2, generator=generator)
         elif name.endswith("running_var"):
-            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+            buffer.uniform_(0.5, 1.5, generator=generator)
     return module
 
 

@@ -67,7 +67,7 @@ def takes_float16_autocast(subject: MapSubject) -> None:
 
 
 def _takes_autocast(subject: MapSubject, dtype: torch.dtype) -> None:
-    module, maps = subject.scrambled(), subject.maps(2)
+    module, maps = subject.stirred(), subject.maps(2)
     expected = subject.evaluate(module, maps)
     with torch.autocast("cpu", dtype):
         found = subject.evaluate(module, maps)
