@@ -8,7 +8,8 @@ norms, not after.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -38,6 +39,10 @@ SIZES = {
 }
 
 
+layer_norm = partial(ChannelNorm, eps=1e-6)
+"""Makes layer norms as Conv2Former has them."""
+
+
 class Conv2Former(BackboneSpec):
     """Conv2Former with strides 4, 8, 16, 32."""
 
@@ -50,19 +55,12 @@ class Conv2Former(BackboneSpec):
         """Return the backbone with its levels, or those of the strides ``levels``."""
         size = SIZES[self.size]
         given = [Level(size.width << index, 4 << index) for index in range(4)]
-        return Conv2FormerBackbone(given, levels, stem(size.width), stages(size), self.output_norm)
+        output_norm = layer_norm if self.output_norm else None
+        return Conv2FormerBackbone(given, levels, stem(size.width), stages(size), output_norm)
 
 
 class Conv2FormerBackbone(StagedBackbone):
-    """Stem and stages of a Conv2Former, under its authors' names too.
-
-    Args:
-        given: what each stage puts out.
-        levels: strides asked for; None for all.
-        stem: image -> what the first stage reads.
-        stages: yields them one by one.
-        output_norm: norm what is put out.
-    """
+    """Stem and stages of a Conv2Former, under its authors' names too."""
 
     official: ClassVar[Mapping[str, str | None]] = {
         "downsample_layers.0.0": "stem.first.conv",
@@ -74,23 +72,6 @@ class Conv2FormerBackbone(StagedBackbone):
         **{f"downsample_layers.{index}.1": f"stages.{index}.downsample.halve.conv" for index in (1, 2, 3)},
         **{f"stages.{index}": f"stages.{index}.blocks" for index in range(4)},
     }
-
-    def __init__(
-        self,
-        given: Sequence[Level],
-        levels: Sequence[int] | None,
-        stem: nn.Module,
-        stages: Iterable[nn.Module],
-        output_norm: bool,
-    ) -> None:
-        super().__init__(given, levels, stem, stages)
-        normed = self.out if output_norm else ()
-        self.norms = nn.ModuleDict({f"c{level.number}": ChannelNorm(level.channels, eps=1e-6) for level in normed})
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> for each level of ``out`` (B, channels, H / stride, W / stride)."""
-        maps = super().forward(images)
-        return [norm(x) for norm, x in zip(self.norms.values(), maps, strict=True)] if self.norms else maps
 
 
 class Halve(nn.Module):
@@ -129,7 +110,7 @@ def stages(size: Size) -> Iterator[nn.Module]:
         width = size.width << index
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         if index:
-            norm, halve = ChannelNorm(width // 2, eps=1e-6), Halve(width // 2, width, bias=True)
+            norm, halve = layer_norm(width // 2), Halve(width // 2, width, bias=True)
             parts["downsample"] = nn.Sequential(OrderedDict(norm=norm, halve=halve)).apply(initialise)
         parts["blocks"] = nn.Sequential(*(block.build(width) for _ in range(depth)))
         yield nn.Sequential(parts)

@@ -59,19 +59,11 @@ class RMT(BackboneSpec):
         """Return the backbone with its levels, or those of the strides ``levels``."""
         size = SIZES[self.size]
         given = [Level(width, 4 << index) for index, width in enumerate(size.widths)]
-        return RMTBackbone(given, levels, RMTStem(size.widths[0]), stages(size), self.output_norm)
+        return RMTBackbone(given, levels, RMTStem(size.widths[0]), stages(size), ChannelNorm if self.output_norm else None)
 
 
 class RMTBackbone(StagedBackbone):
-    """Stem and stages of an RMT, under its authors' names too.
-
-    Args:
-        given: what each stage puts out.
-        levels: strides asked for; None for all.
-        stem: image -> what the first stage reads.
-        stages: yields them one by one.
-        output_norm: norm what is put out.
-    """
+    """Stem and stages of an RMT, under its authors' names too."""
 
     official: ClassVar[Mapping[str, str | None]] = {
         "patch_embed": "stem",
@@ -80,23 +72,6 @@ class RMTBackbone(StagedBackbone):
         **{f"layers.{index}.downsample.reduction": f"stages.{index + 1}.downsample.conv" for index in range(3)},
         **{f"extra_norms.{index}": f"norms.c{index + 2}" for index in range(4)},
     }
-
-    def __init__(
-        self,
-        given: Sequence[Level],
-        levels: Sequence[int] | None,
-        stem: nn.Module,
-        stages: Iterable[nn.Module],
-        output_norm: bool,
-    ) -> None:
-        super().__init__(given, levels, stem, stages)
-        normed = self.out if output_norm else ()
-        self.norms = nn.ModuleDict({f"c{level.number}": ChannelNorm(level.channels) for level in normed})
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> for each level of ``out`` (B, channels, H / stride, W / stride)."""
-        maps = super().forward(images)
-        return [norm(x) for norm, x in zip(self.norms.values(), maps, strict=True)] if self.norms else maps
 
 
 class RMTStem(nn.Sequential):
