@@ -18,6 +18,7 @@ COMMANDS = {
     "browse": "augmented training images, before and after",
     "profile": "parameters, operations, time and memory of configs, side by side",
     "check_module": "a part of yours, run through its whole contract",
+    "weights": "what a file of weights holds, whoever wrote it",
     "list": "the registered parts, with their fields",
 }
 

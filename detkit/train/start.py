@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,13 @@ from detkit.train.roles import below, check_frozen_norms, check_roles
 from detkit.train.runs import tell
 from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
 from detkit.weights.load import load_weights
+from detkit.weights.read import read
 
 BACKBONE = "backbone"
 FIXED = ("model", "seed")
 """What a resumed run cannot change."""
 FIXED_RECIPE = ("freeze", "lr_scale")
 """What it cannot change of the recipe: the optimizer's groups of parameters hang on it."""
-PLACES = ("ema.module", "ema", "model", "module", "state_dict")
-"""Where publishers' files hold their state dict; first that which they evaluate, the averaged one."""
 
 
 def new_detector(experiment: Experiment, num_classes: int) -> Detector:
@@ -86,29 +85,15 @@ def note_learning_rate(experiment: Experiment) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint of detkit (the averaged ones), or of a state dict, bare or at one of `PLACES`.
+    """Return the tensors of a file of weights, whoever wrote it, and tell the terms that they come under.
 
     Raises:
-        UserError: it is neither.
+        UserError: it holds none, is damaged, or may be meant to run code.
     """
-    content = read_content(path)
-    if "format" in content:
-        return read_checkpoint(path).weights
-    for place in (*PLACES, ""):
-        found: Any = content
-        for name in filter(None, place.split(".")):
-            found = found.get(name) if isinstance(found, Mapping) else None
-        if isinstance(found, Mapping) and (tensors := _tensors(found)):
-            return tensors
-    raise UserError(
-        f"{path} is neither a checkpoint of detkit nor a state dict of tensors, and holds none under {', '.join(PLACES)}"
-    )
-
-
-def _tensors(entries: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, without numbers and words beside them; none where it holds anything else."""
-    kept = {name: value for name, value in entries.items() if not isinstance(value, str | float | int | None)}
-    return kept if all(isinstance(value, Tensor) for value in kept.values()) else {}
+    weights = read(path)
+    if weights.terms:
+        tell(f"{path}: terms of these weights: {weights.terms}")
+    return weights.state
 
 
 def checkpoint_to_resume(run: Path, experiment: Experiment) -> Path:
