@@ -58,10 +58,9 @@ def stays_on_its_device(subject: MapSubject) -> None:
 
     The device is ``meta``, which every machine has, and on which reading a value is an error.
     """
+    module, maps = subject.built().to("meta"), [x.to("meta") for x in subject.maps(2)]
     for training in (False, True):
-        module = subject.built().train(training)
-        module, maps = module.to("meta"), [x.to("meta") for x in subject.maps(2)]
-        arguments = _to_meta(subject.arguments(module, maps))
+        arguments = _to_meta(subject.arguments(module.train(training), maps))
         with Watch(before=one_device):
             module(*arguments)
 

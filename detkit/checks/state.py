@@ -36,7 +36,8 @@ def is_documented(subject: Subject) -> str | None:
 def round_trips_its_state(subject: MapSubject) -> None:
     """Its state dict loads strictly into a new instance, which then gives the same; no key or shape follows an input's size."""
     module, maps = subject.scrambled(), subject.maps(2)
-    fresh = {name: tuple(value.shape) for name, value in subject.built(seed=1).state_dict().items()}
+    other = subject.built(seed=1)
+    fresh = {name: tuple(value.shape) for name, value in other.state_dict().items()}
     subject.evaluate(module, subject.maps(1, subject.larger))
     expected = subject.evaluate(module, maps)
     state = module.state_dict()
@@ -47,7 +48,6 @@ def round_trips_its_state(subject: MapSubject) -> None:
                 f"after inputs of several sizes '{name}' is {tuple(value.shape)} in the state dict; it was {before}",
                 "register what follows from sizes with persistent=False, or keep it in a detkit.nn.cached.Cached",
             )
-    other = subject.built(seed=1)
     missing, unexpected = other.load_state_dict(state, strict=False)
     if missing or unexpected:
         raise Broken(f"missing {missing}, unexpected {unexpected}", "create all parameters in __init__")

@@ -8,6 +8,7 @@ from detkit.checks.contracts import CONTRACTS, contract
 from detkit.detectors.rtdetr import RTDETR
 from detkit.detectors.yolo import YOLO
 from detkit.heads.rtdetr import RTDETRHead
+from detkit.necks.hybrid import HybridEncoder
 from detkit.parts import BackboneSpec, DetectorSpec, HeadSpec, NeckSpec
 from detkit.spec import noun
 from tests.networks import small_rtdetr, small_yolo
@@ -16,6 +17,7 @@ SMALL = {
     RTDETR: small_rtdetr(),
     YOLO: small_yolo(),
     PResNet: PResNet(depths=(1, 1, 1, 1), width=16),
+    HybridEncoder: HybridEncoder(width=32),
     RTDETRHead: RTDETRHead(width=32, heads=4, feedforward=64, depth=2, queries=20, denoising=10),
 }
 """Parts whose defaults are large; their size decides nothing."""
