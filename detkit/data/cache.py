@@ -50,14 +50,18 @@ class Images:
         """Fill or find the cache, if there is to be one; to be called before there are worker processes.
 
         Raises:
-            UserError: an image cannot be read, or there is not enough room.
+            UserError: there is not enough room.
         """
         if self._plan is not None and self._store is None:
             make = memory_store if self._kind == "ram" else disk_store
             self._store = make(self._annotations, self._plan)
 
     def get(self, index: int, reduction: int) -> np.ndarray:
-        """Return an image decoded at 1 / ``reduction`` of its size; not to be written to."""
+        """Return an image decoded at 1 / ``reduction`` of its size; not to be written to.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
         kept = self._store.get(index, reduction) if self._store else None
         return self._decoded(index, reduction) if kept is None else kept
 

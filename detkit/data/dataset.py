@@ -2,10 +2,16 @@
 
 A training sample is a pure function of (seed, epoch, position), where the position is the sample's place in the epoch's order:
 which worker or process makes it, and what it made before, changes nothing.
+
+Images that cannot be read (deleted or damaged since they were checked) are left out and remembered in ``unreadable``, why by
+index, for the caller to empty. In training the next image of the epoch's order that can be read takes the place of each: then a
+sample is a function of which files are broken, too. In evaluation a grey picture keeps the place, without boxes, and is not to
+be scored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,17 +22,21 @@ from detkit.data.blend import mix, paste
 from detkit.data.cache import Images
 from detkit.data.collage import NINE, Tile, base_scale, four_tiles, join, nine_tiles, one_tile, place, whole
 from detkit.data.extra import Extra
-from detkit.data.images import load_annotated, reduction_for
+from detkit.data.images import ImageError, load_annotated, reduction_for
 from detkit.data.pixels import distort, flip, shift_colour
 from detkit.data.resize import GREY, fit
 from detkit.data.spec import Data
 from detkit.data.views import crop, holds_centres, zoom_out, zooms
 from detkit.data.warp import border, random_matrix, warp
+from detkit.errors import UserError
 from detkit.structures import Sample
 
 BLOCK = 16
 """A mosaic's partners come from its own block of the shuffled order, so that a worker that makes a batch decodes each image
 once and shows it in four pictures (repeated augmentation: Hoffer et al., 2020, arXiv:1901.09335)."""
+
+MOST_BROKEN = 16
+"""Images that one training sample may find broken in a row; more are no accident, but a disk that is gone."""
 
 
 class EvalDataset:
@@ -34,12 +44,17 @@ class EvalDataset:
 
     def __init__(self, annotations: Annotations, data: Data) -> None:
         self.annotations, self.data = annotations, data
+        self.unreadable: dict[int, str] = {}
 
     def __getitem__(self, index: int) -> Sample:
         index %= len(self.annotations)
-        annotations = self.annotations
-        image = load_annotated(annotations.paths[index], annotations.size(index), 1, annotations.upright)
-        return fit(self.annotations.sample(index, image), self.data.shape, self.data.resize)
+        annotations, size = self.annotations, self.annotations.size(index)
+        try:
+            sample = annotations.sample(index, load_annotated(annotations.paths[index], size, 1, annotations.upright))
+        except ImageError as error:
+            self.unreadable[index] = str(error)
+            sample = annotations.sample(index, np.full((*size, 3), GREY, np.uint8)).select(np.zeros(0, np.int64))
+        return fit(sample, self.data.shape, self.data.resize)
 
 
 class Address(NamedTuple):
@@ -63,6 +78,7 @@ class TrainDataset:
     def __init__(self, annotations: Annotations, data: Data, augment: Augment, epochs: int, seed: int) -> None:
         self.annotations, self.data, self.augment = annotations, data, augment
         self.images = Images(annotations, data, zooms(augment))
+        self.unreadable: dict[int, str] = {}
         self.strong_epochs = augment.strong_epochs(epochs)
         self.seed = seed
         self._border = border(data.shape, augment)
@@ -78,9 +94,19 @@ class TrainDataset:
         return self._order.indices
 
     def __getitem__(self, address: Address) -> Sample:
+        broken: list[int] = []
+        while len(broken) < min(MOST_BROKEN, len(self.annotations)):
+            try:
+                return self._sample(address, without(self.order(address[0]), broken))
+            except _Broken as error:
+                broken.append(error.index)
+                self.unreadable[error.index] = error.reason
+        raise UserError(f"{len(broken)} images in a row cannot be read; the last: {self.unreadable[broken[-1]]}")
+
+    def _sample(self, address: Address, order: np.ndarray) -> Sample:
         epoch, position = address
         rng = np.random.default_rng([self.seed, epoch, position + 1])  # 0 is the stream of the order
-        order, augment, strong = self.order(epoch), self.augment, epoch < self.strong_epochs
+        augment, strong = self.augment, epoch < self.strong_epochs
         sample = self._input(order, position, rng, strong)
         if strong and _happens(augment.copy_paste, rng):
             [partner] = _partners(position, len(order), rng, 1)
@@ -153,8 +179,28 @@ class TrainDataset:
         seen = tile.seen(self.annotations.size(index))
         if seen is None:
             return []
-        photo = self.annotations.sample(index, self.images.get(index, reduction_for(tile.scale.max())))
+        try:
+            image = self.images.get(index, reduction_for(tile.scale.max()))
+        except ImageError as error:
+            raise _Broken(index, str(error)) from None
+        photo = self.annotations.sample(index, image)
         return [place(canvas, photo if keep is None else photo.select(keep), tile, seen)]
+
+
+def without(order: np.ndarray, broken: Sequence[int]) -> np.ndarray:
+    """Return an epoch's order with each broken image replaced by the next one that is whole."""
+    if not broken:
+        return order
+    kept = np.flatnonzero(~np.isin(order, broken))
+    following = np.searchsorted(kept, np.arange(len(order))) % len(kept)
+    return order[kept[following]]
+
+
+class _Broken(Exception):  # noqa: N818 (never leaves this file)
+    """An image of a sample cannot be read."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        self.index, self.reason = index, reason
 
 
 def _happens(probability: float, rng: np.random.Generator) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
@@ -19,18 +20,23 @@ THREADS = 16
 """They wait for the disk more than they compute."""
 
 
-def check_images(annotations: Annotations, split: str) -> None:
+def check_images(annotations: Annotations, split: str, known: Container[str] = ()) -> None:
     """Read header and end of each image of a split (at most 0.1 ms an image on a local disk), and decode those that look wrong.
 
     What is damaged between the two is found when the image is used.
 
+    Args:
+        annotations: the split.
+        split: its name.
+        known: paths of images that may be broken.
+
     Raises:
-        UserError: an image cannot be read, or has another size than annotated.
+        ImageError: an image cannot be read, or has another size than annotated.
     """
 
     def check(index: int) -> None:
         path, size = annotations.paths[index], annotations.size(index)
-        if not _looks_right(path, size, annotations.upright):
+        if path not in known and not _looks_right(path, size, annotations.upright):
             load_annotated(path, size, 1, annotations.upright)  # knows more formats, and says what is wrong
 
     threads = ThreadPoolExecutor(THREADS)

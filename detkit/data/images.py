@@ -25,11 +25,15 @@ REDUCED = {
 """Decoder flags by reduction; a JPEG decoder computes fewer coefficients, so that smaller is also faster."""
 
 
+class ImageError(UserError):
+    """An image file cannot be read, or is not the picture that was annotated."""
+
+
 def load_image(path: str | Path, upright: bool = True) -> np.ndarray:
     """Return an image file as (H, W, 3) uint8 RGB, turned ``upright`` as its orientation tag says.
 
     Raises:
-        UserError: it cannot be read.
+        ImageError: it cannot be read.
     """
     return _decode(_read(path), cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION), path)
 
@@ -49,7 +53,7 @@ def load_annotated(path: str, size: tuple[int, int], reduction: int = 1, upright
         upright: the annotation is of the picture turned as its orientation tag says.
 
     Raises:
-        UserError: it cannot be read, or has another size than annotated.
+        ImageError: it cannot be read, or has another size than annotated.
     """
     if min(size) < reduction > 1:  # decoders refuse to leave nothing of a side
         image = load_annotated(path, size, 1, upright)
@@ -61,7 +65,7 @@ def load_annotated(path: str, size: tuple[int, int], reduction: int = 1, upright
         image = _decode(data, flag, path)
     if not _fits(image, size, reduction):
         height, width = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, path).shape[:2]
-        raise UserError(
+        raise ImageError(
             f"the image {path} is {width}x{height} pixels, but annotated as {size[1]}x{size[0]}, so its boxes cannot be "
             "trusted; restore the image, or mend its width, height and boxes in the annotation file"
         )
@@ -85,7 +89,7 @@ def _read(path: str | Path) -> np.ndarray:
     try:
         return np.fromfile(path, np.uint8)
     except OSError as error:
-        raise UserError(f"the image {path} cannot be read ({error.strerror}); check the path") from None
+        raise ImageError(f"the image {path} cannot be read ({error.strerror}); check the path") from None
 
 
 def _decode(data: np.ndarray, flags: int, path: str | Path) -> np.ndarray:
@@ -93,9 +97,9 @@ def _decode(data: np.ndarray, flags: int, path: str | Path) -> np.ndarray:
         image = cv2.imdecode(data, flags) if len(data) else None
     except cv2.error as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"the image {path} cannot be decoded ({reason}); replace it, or remove it from the data") from None
+        raise ImageError(f"the image {path} cannot be decoded ({reason}); replace it, or remove it from the data") from None
     if image is None:
-        raise UserError(
+        raise ImageError(
             f"the image {path} is cut short or in no format that can be read; replace it, or remove it from the data"
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -37,11 +37,15 @@ class Splits(NamedTuple):
     """What the files say further, and a conversion loses."""
 
 
-def open_data(data: Data) -> Splits:
+def open_data(data: Data, broken: Container[str] = ()) -> Splits:
     """Find, read and check both splits of a data set.
 
     Classes are known by name: their labels follow the ids of the training split, and the validation split may number and order
     its categories otherwise.
+
+    Args:
+        data: where it is.
+        broken: paths of images that may be broken, as a run that goes on has met them and left them out.
 
     Raises:
         UserError: there is no data set at ``data.root``, a file is not what it should be, images are missing, or a category of
@@ -59,8 +63,8 @@ def open_data(data: Data) -> Splits:
         raise UserError(
             f"{train_raw.where} has no usable box in its {len(train)} images, so there is nothing to learn{reasons}"
         )
-    check_images(train, "train")
-    check_images(val, "val")
+    check_images(train, "train", broken)
+    check_images(val, "val", broken)
     beyond = tuple(dict.fromkeys([*train_raw.beyond, *val_raw.beyond]))
     return Splits(train, val, names, list(dict.fromkeys(train_notes + val_notes + stray_notes)), beyond)
 

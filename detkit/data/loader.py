@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -15,6 +16,11 @@ from detkit.data.workers import Workers
 from detkit.errors import UserError
 from detkit.structures import Batch
 
+log = logging.getLogger(__name__)
+
+MOST_TOLD = 8
+"""Unreadable images of a loader that are told one by one; the others are only remembered."""
+
 
 class TrainLoader:
     """Augmented batches of a split: a seeded shuffle each epoch, the same whatever the number of workers.
@@ -23,6 +29,11 @@ class TrainLoader:
     than a batch makes one batch of its own size. An iteration starts at the beginning of the epoch that `set_epoch` names
     (by default: the one after the last), or where a loaded state left off; nothing is read before its first
     batch is asked for, when the cache is filled if there is to be one.
+
+    An image that cannot be read is told and remembered, and the next one of the epoch that can takes its place.
+
+    Attributes:
+        unreadable: what is wrong with the images that could not be read so far, by path.
 
     Args:
         annotations: the training split.
@@ -56,6 +67,8 @@ class TrainLoader:
         dataset = TrainDataset(annotations, data, augment, epochs, seed)
         self._images = dataset.images
         self._workers = Workers(dataset, data.workers)
+        self._paths = annotations.paths
+        self.unreadable: dict[str, str] = {}
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -70,9 +83,10 @@ class TrainLoader:
         self._resumes = False
         self._images.fill()
         plan = [self._addresses(number) for number in range(self._consumed, self._length)]
-        for batch in self._workers.batches(plan):
+        for made in self._workers.batches(plan):
             self._consumed += 1
-            yield batch
+            _remember(self.unreadable, self._paths, made.unreadable, "another one takes its place")
+            yield made.batch
 
     @property
     def note(self) -> str | None:
@@ -122,7 +136,10 @@ class EvalLoader:
     """The images of a split, each scored exactly once over all processes, in order, not augmented.
 
     Every process has the same number of images, at least one: where they don't divide evenly, surplus images keep processes
-    in step and carry ``scored=False``.
+    in step and carry ``scored=False``. So does an image that cannot be read, which is told and remembered.
+
+    Attributes:
+        unreadable: what is wrong with the images that could not be read so far, by path.
 
     Args:
         annotations: the split.
@@ -134,7 +151,8 @@ class EvalLoader:
 
     def __init__(self, annotations: Annotations, data: Data, *, batch: int, rank: int = 0, world: int = 1) -> None:
         self.batch = batch
-        self._images = len(annotations)
+        self._paths = annotations.paths
+        self.unreadable: dict[str, str] = {}
         self._share = math.ceil(len(annotations) / world)
         self._rank, self._world = rank, world
         self._workers = Workers(EvalDataset(annotations, data), data.workers)
@@ -146,8 +164,11 @@ class EvalLoader:
     def __iter__(self) -> Iterator[Batch]:
         """Yield this process's batches."""
         plan = self._indices()
-        for indices, batch in zip(plan, self._workers.batches(plan), strict=True):
-            yield batch._replace(scored=torch.tensor(indices) < self._images)
+        count = len(self._paths)
+        for indices, made in zip(plan, self._workers.batches(plan), strict=True):
+            _remember(self.unreadable, self._paths, made.unreadable, "it is not scored")
+            scored = [index < count and index not in made.unreadable for index in indices]
+            yield made.batch._replace(scored=torch.tensor(scored))
 
     def close(self) -> None:
         """End the worker processes; a later iteration starts new ones."""
@@ -157,3 +178,14 @@ class EvalLoader:
         """Return this process's batches; indices beyond the last image are surplus."""
         mine = range(self._rank, self._share * self._world, self._world)
         return [list(mine[start : start + self.batch]) for start in range(0, self._share, self.batch)]
+
+
+def _remember(known: dict[str, str], paths: Sequence[str], found: dict[int, str], what_follows: str) -> None:
+    """Add the images that could not be read for a batch to those ``known``, and tell of the new ones."""
+    for index, reason in found.items():
+        path = paths[index]
+        if path not in known and len(known) < MOST_TOLD:
+            log.warning("%s; until then %s", reason, what_follows)
+        elif path not in known and len(known) == MOST_TOLD:
+            log.warning("more than %d images cannot be read; the others are not told one by one", MOST_TOLD)
+        known[path] = reason

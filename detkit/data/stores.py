@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from detkit.data.annotations import Annotations
 from detkit.data.cache_plan import CachePlan, in_words
+from detkit.data.images import ImageError
 from detkit.errors import UserError
 
 FOLDER = ".detkit-cache"
@@ -45,6 +46,8 @@ class Store:
         if number is None:
             return None
         height, width = self._shapes[number].tolist()
+        if not height:
+            return None
         start = int(self._plan.starts[number])
         return np.asarray(self._pixels[start : start + 3 * height * width]).reshape(height, width, 3)
 
@@ -69,7 +72,7 @@ def memory_store(annotations: Annotations, plan: CachePlan) -> Store:
     """Decode a split into memory that processes started later share.
 
     Raises:
-        UserError: there is not enough memory, or an image cannot be read.
+        UserError: there is not enough memory.
     """
     free = _free_memory()
     if free is not None and free < plan.size:
@@ -92,7 +95,7 @@ def disk_store(annotations: Annotations, plan: CachePlan) -> Store:
     It lies where the images do, in a folder whose name changes when an image or the input size does, and which appears whole.
 
     Raises:
-        UserError: it cannot be written, or an image cannot be read.
+        UserError: it cannot be written.
     """
     parent = Path(os.path.commonpath([os.path.dirname(path) for path in annotations.paths])) / FOLDER  # noqa: PTH120
     try:
@@ -134,10 +137,16 @@ def _write(annotations: Annotations, plan: CachePlan, folder: Path) -> None:
 
 
 def _fill(annotations: Annotations, plan: CachePlan, keep: Callable[[int, np.ndarray], None]) -> np.ndarray:
-    """Decode each entry of a plan, on all cores, and give it to ``keep`` with its first byte; return the entries' sizes."""
+    """Decode each entry of a plan, on all cores, and give it to ``keep`` with its first byte; return the entries' sizes.
+
+    An image that cannot be read has the size 0, 0; it is asked for again, and left out, when its turn comes.
+    """
 
     def decode(number: int) -> tuple[int, int]:
-        image = plan.decode(annotations, number)
+        try:
+            image = plan.decode(annotations, number)
+        except ImageError:
+            return 0, 0
         keep(int(plan.starts[number]), image)
         return image.shape[0], image.shape[1]
 

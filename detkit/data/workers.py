@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import torch
@@ -42,10 +42,23 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 class Dataset(Protocol):
-    """Samples by some kind of number."""
+    """Samples by some kind of number.
+
+    Attributes:
+        unreadable: what is wrong with the images that could not be read since this was last emptied, by their index.
+    """
+
+    unreadable: dict[int, str]
 
     def __getitem__(self, key: Any) -> Sample:
         """Return a sample."""
+
+
+class Made(NamedTuple):
+    """What a worker made: a batch, and what is wrong with the images that could not be read for it, by their index."""
+
+    batch: Batch
+    unreadable: dict[int, str]
 
 
 class Workers:
@@ -64,19 +77,19 @@ class Workers:
         self._count = min(_cores(), MAX_WORKERS) if workers is None else workers
         self._plan = _Plan()
         self._loader: DataLoader[Any] | None = None
-        self._running: Generator[Batch | UserError, None, None] | None = None
+        self._running: Generator[Made | UserError, None, None] | None = None
 
-    def batches(self, plan: Iterable[list[Any]]) -> Iterator[Batch]:
+    def batches(self, plan: Iterable[list[Any]]) -> Iterator[Made]:
         """Yield a batch for each list of numbers in ``plan``; ends an earlier iteration.
 
         Raises:
             UserError: a sample cannot be made; the processes are ended.
         """
-        for batch in self._start(plan):
-            if isinstance(batch, UserError):
+        for made in self._start(plan):
+            if isinstance(made, UserError):
                 self.close()
-                raise batch
-            yield batch
+                raise made
+            yield made
 
     def close(self) -> None:
         """End the processes now; a later iteration starts new ones.
@@ -87,7 +100,7 @@ class Workers:
             self._running.close()
         self._running = self._loader = None
 
-    def _start(self, plan: Iterable[list[Any]]) -> Iterator[Batch | UserError]:
+    def _start(self, plan: Iterable[list[Any]]) -> Iterator[Made | UserError]:
         if self._running is not None:
             self._running.close()
         if self._loader is None:
@@ -95,7 +108,7 @@ class Workers:
                 self._dataset,  # type: ignore[arg-type]
                 batch_sampler=self._plan,
                 num_workers=self._count,
-                collate_fn=_collate_guarded,
+                collate_fn=_as_made,
                 pin_memory=torch.cuda.is_available(),
                 worker_init_fn=_start_worker,
                 persistent_workers=self._count > 0,
@@ -106,7 +119,7 @@ class Workers:
         return self._running
 
 
-def _iterate(loader: DataLoader[Any]) -> Generator[Batch | UserError, None, None]:
+def _iterate(loader: DataLoader[Any]) -> Generator[Made | UserError, None, None]:
     """Iterate in a frame of its own: closing it lets go of the processes, though the caller's loop is still on the stack."""
     yield from loader
 
@@ -121,25 +134,24 @@ class _Plan:
 
 
 class _Guarded:
-    """Returns a user's error instead of raising it: PyTorch would raise it again with a worker's traceback for a message."""
+    """Makes whole batches.
+
+    A user's error is returned instead of raised: PyTorch would raise it again with a worker's traceback for a message.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, key: Any) -> Sample | UserError:
+    def __getitems__(self, keys: Sequence[Any]) -> Made | UserError:
+        self._dataset.unreadable = {}
         try:
-            return self._dataset[key]
+            return Made(collate([self._dataset[key] for key in keys]), self._dataset.unreadable)
         except UserError as error:
             return error
 
 
-def _collate_guarded(items: Sequence[Sample | UserError]) -> Batch | UserError:
-    samples = []
-    for item in items:
-        if isinstance(item, UserError):
-            return item
-        samples.append(item)
-    return collate(samples)
+def _as_made(made: Any) -> Any:
+    return made
 
 
 def _start_worker(number: int) -> None:

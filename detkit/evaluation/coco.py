@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
+from detkit.errors import UserError
 from detkit.evaluation.ground_truth import category_ids, complete, count_boxes
 from detkit.evaluation.packed import ScoredBoxes
 from detkit.evaluation.reference import pycocotools_curves
 from detkit.evaluation.table import align
 from detkit.structures import Detections
 
+NAMED = 8
+"""Unreadable images that a table names."""
 UNKNOWN = -1
 """Stands for the category of a label whose name the ground truth does not have."""
 
@@ -43,12 +46,14 @@ class CocoResult(NamedTuple):
         classes: the same by class name, in the order of the ground truth's category ids.
         images: images scored.
         boxes: ground truth boxes in them, crowds not counted.
+        unreadable: names of the images that could not be read, so that neither they nor their boxes count.
     """
 
     numbers: dict[str, float]
     classes: dict[str, ClassResult]
     images: int
     boxes: int
+    unreadable: tuple[str, ...] = ()
 
 
 class CocoMetric:
@@ -71,15 +76,16 @@ class CocoMetric:
         """
         self.ground_truth = complete(ground_truth)
         ids = category_ids(self.ground_truth, names)
-        self._known_images = {item["id"] for item in self.ground_truth["images"]}
+        self._files = {item["id"]: str(item.get("file_name", f"image {item['id']}")) for item in ground_truth["images"]}
         self._category_of_label = np.array([UNKNOWN if number is None else number for number in ids], dtype=np.int64)
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
         self._image_ids: dict[int, None] = {}
+        self._given_ids: dict[int, None] = {}
         self._found: list[ScoredBoxes] = []
-        self._gathered: tuple[ScoredBoxes, list[int]] | None = None
+        self._gathered: tuple[ScoredBoxes, list[int], list[int]] | None = None
 
     def update(
         self,
@@ -92,17 +98,19 @@ class CocoMetric:
         Args:
             detections: of each image, in original pixels, best first.
             image_ids: (B,) the ground truth's ids.
-            scored: (B,) False for surplus images that must not be counted; None means that all count.
+            scored: (B,) False for images that must not be counted: surplus ones, that are given elsewhere again, and those
+                that could not be read; None means that all count.
         """
         ids = torch.as_tensor(image_ids).tolist()
         counted = [True] * len(ids) if scored is None else torch.as_tensor(scored).tolist()
         self._gathered = None
         chosen: dict[int, Detections] = {}
         for image_id, found, counts in zip(ids, detections, counted, strict=True):
-            if image_id not in self._known_images:
+            if image_id not in self._files:
                 raise ValueError(f"image {image_id} is not in the ground truth")
             if counts and image_id not in self._image_ids:
                 chosen.setdefault(image_id, found)
+        self._given_ids.update(dict.fromkeys(ids))
         self._image_ids.update(dict.fromkeys(chosen))
         if chosen:
             self._found.append(self._pack(chosen))
@@ -121,14 +129,22 @@ class CocoMetric:
         return packed.select(packed.category_ids != UNKNOWN)
 
     def compute(self) -> CocoResult:
-        """Return the numbers over all images of all processes; every process must call it."""
-        found, image_ids = self._gather()
+        """Return the numbers over all images of all processes; every process must call it.
+
+        Raises:
+            UserError: most images could not be read, so that the numbers would say nothing.
+        """
+        found, image_ids, unscored = self._gather()
+        unreadable = tuple(self._files[image_id] for image_id in unscored)
+        if len(unreadable) > len(image_ids):
+            given = len(unreadable) + len(image_ids)
+            raise UserError(f"{len(unreadable)} of the {given} images to score cannot be read, for example {unreadable[0]}")
         curves = pycocotools_curves(self.ground_truth, found, image_ids)
         counts = count_boxes(self.ground_truth, image_ids)
         classes = {}
         for k, category in enumerate(sorted(self.ground_truth["categories"], key=lambda item: item["id"])):
             classes[category["name"]] = ClassResult(*curves.of_class(k), counts[category["id"]])
-        return CocoResult(curves.summary(), classes, len(image_ids), counts.total())
+        return CocoResult(curves.summary(), classes, len(image_ids), counts.total(), unreadable)
 
     def results(self) -> list[dict[str, Any]]:
         """Return all detections in COCO's results format; after `compute` any process may call it alone."""
@@ -138,19 +154,23 @@ class CocoMetric:
         """Write `results` as JSON, the file that COCO's own evaluation reads."""
         path.write_text(json.dumps(self.results()), encoding="utf-8")
 
-    def _gather(self) -> tuple[ScoredBoxes, list[int]]:
-        """Return the detections and image ids of all processes; an image that several have seen is the first one's."""
+    def _gather(self) -> tuple[ScoredBoxes, list[int], list[int]]:
+        """Return the detections, the ids of the scored images and those of images that nobody could score, of all processes.
+
+        An image that several have seen is the first one's.
+        """
         if self._gathered is None:
-            mine = (ScoredBoxes.concatenate(self._found), list(self._image_ids))
+            mine = (ScoredBoxes.concatenate(self._found), list(self._image_ids), list(self._given_ids))
             shares = [mine]
             if distributed.is_available() and distributed.is_initialized():
                 shares = [mine] * distributed.get_world_size()
                 distributed.all_gather_object(shares, mine)
             pieces, owned = [], dict[int, None]()
-            for found, image_ids in shares:
+            for found, image_ids, _ in shares:
                 pieces.append(found.select(~np.isin(found.image_ids, list(owned))))
                 owned.update(dict.fromkeys(image_ids))
-            self._gathered = (ScoredBoxes.concatenate(pieces), list(owned))
+            unscored = dict.fromkeys(image_id for _, _, given in shares for image_id in given if image_id not in owned)
+            self._gathered = (ScoredBoxes.concatenate(pieces), list(owned), list(unscored))
         return self._gathered
 
 
@@ -158,6 +178,10 @@ def format_table(result: CocoResult) -> str:
     """Return the twelve numbers and the AP of each class as aligned text; ``-`` where there are no boxes to find."""
     names = list(result.numbers)
     lines = [f"{result.images} images, {result.boxes} boxes"]
+    if result.unreadable:
+        count, named = len(result.unreadable), ", ".join(result.unreadable[:NAMED])
+        more = f" and {count - NAMED} more" if count > NAMED else ""
+        lines.append(f"{count} image{'s' * (count > 1)} could not be read: {named}{more}")
     for row in (names[:6], names[6:]):
         lines += ["", *align([row, [_number(result.numbers[name]) for name in row]])]
     classes = [("class", "boxes", "AP", "AP50")]

@@ -28,6 +28,7 @@ from detkit.train.roles import check_model
 from detkit.train.runs import CONFIG, new_run, tell
 from detkit.train.start import check_classes, checkpoint_to_resume, new_detector, note_learning_rate
 from detkit.train.trainer import METRICS, make_trainer, quiet, refusals
+from detkit.train.unreadable import UNREADABLE, listed
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     check_model(experiment)
     check_transforms(experiment.recipe.augment.extra, experiment.data.shape)
     checkpoint = None if resume is None else checkpoint_to_resume(resume, experiment)
-    splits = open_data(experiment.data)
+    splits = open_data(experiment.data, set() if resume is None else listed(resume / UNREADABLE))
     for note in splits.notes:
         tell(note)
     if checkpoint is None:
@@ -132,6 +133,7 @@ def _result(run: Path, history: History, interrupted: bool, seconds: float, rank
         "metrics": run / METRICS,
         "config": run / CONFIG,
         "pictures": run / VAL_PICTURE,
+        "unreadable": run / UNREADABLE,
         "events": run / "tensorboard",
     }
     return Result(

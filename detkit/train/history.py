@@ -155,6 +155,7 @@ def plain(scored: tuple[int, CocoResult] | None) -> dict[str, Any] | None:
         "classes": {name: list(item) for name, item in result.classes.items()},
         "images": result.images,
         "boxes": result.boxes,
+        "unreadable": list(result.unreadable),
     }
 
 
@@ -163,4 +164,5 @@ def parse(stored: dict[str, Any] | None) -> tuple[int, CocoResult] | None:
     if stored is None:
         return None
     classes = {name: ClassResult(*item) for name, item in stored["classes"].items()}
-    return stored["epoch"], CocoResult(stored["numbers"], classes, stored["images"], stored["boxes"])
+    unreadable = tuple(stored.get("unreadable", ()))  # which earlier checkpoints lack
+    return stored["epoch"], CocoResult(stored["numbers"], classes, stored["images"], stored["boxes"], unreadable)

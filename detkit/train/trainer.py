@@ -23,6 +23,7 @@ from detkit.train.pictures import Pictures
 from detkit.train.progress import progress_callback
 from detkit.train.randomness import RandomStates
 from detkit.train.runs import Configuration
+from detkit.train.unreadable import UNREADABLE, UnreadableImages
 
 METRICS = "metrics.csv"
 LOG_EVERY = 10
@@ -77,7 +78,7 @@ def _callbacks(experiment: Experiment, run: Path, history: History, progress: bo
     callbacks: list[Callback] = []
     if recipe.ema is not None:
         callbacks.append(MovingAverage(recipe.ema, recipe.ema_warmup))
-    callbacks += [RandomStates(experiment.seed), Configuration(run), history, Pictures(run)]
+    callbacks += [RandomStates(experiment.seed), Configuration(run), history, Pictures(run), UnreadableImages(run / UNREADABLE)]
     if progress:
         callbacks.append(progress_callback())
     if recipe.patience is not None and ranked:
