@@ -305,9 +305,9 @@ class DividesByEight(Planted):
 
 
 class HoldsCode(BlockSpec):
-    """Has a field that can't be stored."""
+    """Takes what can't be stored."""
 
-    activation: Any = torch.relu
+    activation: Any = None
     """Of the block."""
 
     def build(self, channels):

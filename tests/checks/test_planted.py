@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from detkit.checks import graphs, state
 from detkit.checks.case import examine, title
@@ -36,7 +37,7 @@ def test_every_case_has_a_bug_that_it_finds():
 
 
 def test_what_cannot_be_stored_is_told():
-    assert set(broken(planted.HoldsCode(), graphs_too=False)) == {"is stored and found by name"}
+    assert set(broken(planted.HoldsCode(activation=torch.relu), graphs_too=False)) == {"is stored and found by name"}
 
 
 @pytest.mark.parametrize(
