@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from detkit.checks import detectors, graphs, heads, losses, precision, repeat, shapes, state, subjects, training
+from detkit.checks import box_losses, detectors, graphs, heads, losses, precision, repeat, shapes, state, subjects, training
 from detkit.checks.case import Card, Case, examine, unexamined
 from detkit.checks.subject import Subject
 from detkit.parts import (
@@ -70,14 +70,14 @@ MAPS = (shapes.builds_and_runs, shapes.keeps_its_shapes, shapes.keeps_its_shapes
 ONE_MAP = (*MAPS, shapes.takes_any_width)
 SLOW = (graphs.exports_any_size, graphs.compiles_with_inductor)
 BOX_LOSS = (
-    losses.compares_pair_by_pair,
+    box_losses.compares_pair_by_pair,
     *STORED,
-    losses.is_zero_where_equal,
-    losses.moves_boxes_to_their_targets,
-    losses.stays_finite_on_degenerate_boxes,
-    losses.keeps_or_lifts_precision,
-    losses.learns_in_training_alone,
-    losses.compiles_as_one,
+    box_losses.is_zero_where_equal,
+    box_losses.moves_boxes_to_their_targets,
+    box_losses.stays_finite_on_degenerate_boxes,
+    box_losses.keeps_or_lifts_precision,
+    box_losses.learns_in_training_alone,
+    box_losses.compiles_as_one,
 )
 
 

@@ -6,13 +6,11 @@ import argparse
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from textwrap import fill, indent
 
 from tqdm import tqdm
 
-from detkit.checks.case import Card, Finding
 from detkit.checks.contracts import check
+from detkit.cli.cards import card_text, summary
 from detkit.cli.config import import_modules
 from detkit.cli.list import families, family_named
 from detkit.cli.run import run
@@ -21,8 +19,6 @@ from detkit.overrides import override, parse_text
 from detkit.spec import Spec, field_annotation, from_dict, noun, suggestion
 
 BROKE = 1
-SLOW = 1.0
-"""Seconds from which on they are told."""
 EPILOG = """\
 TARGET is a file and a class in it (my_block.py:MyBlock), a file or module (every part it defines), or the name of a
 registered part (C2f). Fields are set as everywhere: my_block.py:MyBlock heads=4.
@@ -66,9 +62,6 @@ def _check(arguments: argparse.Namespace) -> int:
             print(f"{noun(part.family())} {part.__name__}: left out; it has no default for {', '.join(required(part))}")
     print(summary(cards))
     return BROKE if any(card.count("broke") for card in cards) else 0
-
-
-# --- which parts -----------------------------------------------------------------------------------------------------
 
 
 def chosen(words: Sequence[str]) -> Iterator[Spec]:
@@ -167,61 +160,3 @@ def swept_parts(family: str | None, *, everything: bool) -> list[type[Spec]]:
     known = families()
     chosen = [family_named(family, known)] if family else [known[name] for name in sorted(known)] if everything else []
     return [part for one in chosen for part in one.parts().values()]
-
-
-# --- cards -----------------------------------------------------------------------------------------------------------
-
-
-def card_text(card: Card, *, brief: bool = False) -> str:
-    """Return a card as text; a brief one leaves out what held and what was skipped."""
-    counts = ", ".join(f"{card.count(outcome)} {outcome}" for outcome in ("held", "broke", "skipped") if card.count(outcome))
-    seconds = f" ({card.seconds:.0f} s)" if card.seconds >= SLOW else ""
-    lines = [f"{card.family} {card.part}: {counts}{seconds}"]
-    held = spoken([finding for finding in card.findings if finding.outcome == "held"])
-    if held and not brief:
-        lines.append(wrapped("held", held))
-    lines += [wrapped("note", f"{f.case}: {f.text}") for f in card.findings if f.outcome == "held" and f.text]
-    if not brief:
-        lines += [wrapped("skipped", f"{spoken(group)}: {group[0].text}") for group in alike(card.findings, "skipped")]
-    lines += [broken_text(group) for group in alike(card.findings, "broke")]
-    return "\n".join(lines)
-
-
-def spoken(group: Sequence[Finding]) -> str:
-    """Return the cases of a group."""
-    return ", ".join(finding.case for finding in group)
-
-
-def alike(findings: Sequence[Finding], outcome: str) -> list[list[Finding]]:
-    """Return the findings of an outcome in groups of one cause: the same words about the same line."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        if finding.outcome == outcome:
-            groups.setdefault((finding.text, finding.place), []).append(finding)
-    return list(groups.values())
-
-
-def broken_text(group: Sequence[Finding]) -> str:
-    """Return what broke in one way."""
-    first = group[0]
-    lines = [wrapped("BROKE", spoken(group))]
-    told = [first.promise if len(group) == 1 else "", first.text, f"Instead: {first.advice}" if first.advice else ""]
-    told.append(f"At {shortened(first.place)}" if first.place else "")
-    return "\n".join(lines + [wrapped("", text) for text in told if text])
-
-
-def shortened(place: str) -> str:
-    """Return ``file:line`` relative to the current folder, where it lies in there."""
-    return place.removeprefix(f"{Path.cwd()}/")
-
-
-def wrapped(label: str, text: str) -> str:
-    """Return a paragraph behind a label."""
-    return f"  {label:8}" + indent(fill(text, 100, break_long_words=False, break_on_hyphens=False), " " * 10).lstrip()
-
-
-def summary(cards: Sequence[Card]) -> str:
-    """Return the counts over all cards."""
-    cases = sum(len(card.findings) for card in cards)
-    counts = ", ".join(f"{sum(card.count(outcome) for card in cards)} {outcome}" for outcome in ("held", "broke", "skipped"))
-    return f"{len(cards)} parts, {cases} cases: {counts}" if len(cards) != 1 else f"1 part, {cases} cases: {counts}"

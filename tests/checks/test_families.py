@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from detkit.boxes import ciou, iou
-from detkit.checks import detectors, heads, losses, shapes
+from detkit.checks import box_losses, detectors, heads, losses, shapes
 from detkit.checks.case import examine
 from detkit.checks.contracts import contract
 from detkit.checks.subject import Subject
@@ -132,15 +132,15 @@ def mean_of_none(loss, a, b, valid):
 @pytest.mark.parametrize(
     ("measure", "case"),
     [
-        (lambda loss, a, b, valid: (1 - ciou(a, b)).mean(), losses.compares_pair_by_pair),
-        (lambda loss, a, b, valid: 2 - ciou(a, b), losses.is_zero_where_equal),
-        (lambda loss, a, b, valid: 1 - raw_iou(a, b), losses.stays_finite_on_degenerate_boxes),
-        (lambda loss, a, b, valid: 1 - ciou(a.float(), b.float()), losses.keeps_or_lifts_precision),
-        (lambda loss, a, b, valid: (1 - ciou(a, b)).to(a.dtype), losses.keeps_or_lifts_precision),
-        (lambda loss, a, b, valid: 1 - ciou(a.detach(), b) + 0 * a.sum(-1), losses.moves_boxes_to_their_targets),
-        (counting, losses.learns_in_training_alone),
-        (mean_of_none, losses.learns_in_training_alone),
-        (lambda loss, a, b, valid: 1 - ciou(a, b) if a.sum() > 0 else a.sum(-1), losses.compiles_as_one),
+        (lambda loss, a, b, valid: (1 - ciou(a, b)).mean(), box_losses.compares_pair_by_pair),
+        (lambda loss, a, b, valid: 2 - ciou(a, b), box_losses.is_zero_where_equal),
+        (lambda loss, a, b, valid: 1 - raw_iou(a, b), box_losses.stays_finite_on_degenerate_boxes),
+        (lambda loss, a, b, valid: 1 - ciou(a.float(), b.float()), box_losses.keeps_or_lifts_precision),
+        (lambda loss, a, b, valid: (1 - ciou(a, b)).to(a.dtype), box_losses.keeps_or_lifts_precision),
+        (lambda loss, a, b, valid: 1 - ciou(a.detach(), b) + 0 * a.sum(-1), box_losses.moves_boxes_to_their_targets),
+        (counting, box_losses.learns_in_training_alone),
+        (mean_of_none, box_losses.learns_in_training_alone),
+        (lambda loss, a, b, valid: 1 - ciou(a, b) if a.sum() > 0 else a.sum(-1), box_losses.compiles_as_one),
     ],
 )
 def test_box_losses(measure, case):
