@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,36 @@ class Annotations:
         """Return the boxes (N, 4) of an image, xyxy in its own pixels; crowds are left out."""
         mine = slice(self.starts[index], self.starts[index + 1])
         return self._corners(mine)[~self.crowds[mine]]
+
+    @property
+    def owners(self) -> np.ndarray:
+        """(N,) int64, which image each box is of."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
+
+    def regroup(self, images: Sequence[int] | np.ndarray, owners: np.ndarray) -> Annotations:
+        """Return some of the images, in this order, with the boxes that they now own.
+
+        Args:
+            images: which ones; each once.
+            owners: (N,) which image each box is of, now; what is of none of ``images``, or of -1, is left out.
+        """
+        place = np.full(len(self) + 1, -1)
+        place[images] = np.arange(len(images))
+        rows = place[owners]
+        kept = np.flatnonzero(rows >= 0)
+        kept = kept[np.argsort(rows[kept], kind="stable")]
+        return replace(
+            self,
+            paths=Texts([self.paths[int(i)] for i in images]),
+            image_ids=self.image_ids[images],
+            sizes=self.sizes[images],
+            starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(rows[kept], minlength=len(images)))]),
+            boxes=self.boxes[kept],
+            labels=self.labels[kept],
+            crowds=self.crowds[kept],
+            areas=self.areas[kept],
+            annotation_ids=self.annotation_ids[kept],
+        )
 
     def _corners(self, rows: slice) -> np.ndarray:
         boxes = self.boxes[rows]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from detkit.data.annotations import Annotations
 from detkit.data.collage import base_scale
+from detkit.data.files import fingerprint
 from detkit.data.images import REDUCED, load_annotated
 from detkit.data.spec import Data
 
@@ -77,10 +76,5 @@ class CachePlan:
 
     def fingerprint(self, annotations: Annotations) -> str:
         """Return a name that changes when an image file (path, size, time) or a kept reduction does."""
-        digest = hashlib.sha256(b"upright" if annotations.upright else b"")
-        for path in annotations.paths:
-            about = os.stat(path)  # noqa: PTH116 (a hundred thousand paths)
-            digest.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
-        for values in (annotations.sizes, self.finest, self.exponent):
-            digest.update(values.tobytes())
-        return digest.hexdigest()[:16]
+        arrays = (annotations.sizes, self.finest, self.exponent)
+        return fingerprint(annotations.paths, bytes([annotations.upright]), *(values.tobytes() for values in arrays))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from detkit.data.files import images_in
-from detkit.data.raw import SPLITS, RawSplit, Split, check_present, listing
+from detkit.data.raw import SPLITS, Complain, RawSplit, Split, listing, refuse, without_missing
 from detkit.data.spec import Data
 from detkit.errors import UserError
 
@@ -41,8 +42,8 @@ class CocoReader:
         "images/, or train/_annotations.coco.json and valid/_annotations.coco.json with the images beside them"
     )
 
-    def __init__(self, root: Path, data: Data) -> None:
-        self._root, self._data = root, data
+    def __init__(self, root: Path, data: Data, complain: Complain = refuse) -> None:
+        self._root, self._data, self._complain = root, data, complain
         self._files: dict[Path, CocoFile] = {}
 
     @classmethod
@@ -56,8 +57,9 @@ class CocoReader:
         file, folder = self._open(split)
         images = file.images[: self._data.limit]
         paths = [str(folder / image["file_name"]) for image in images]
-        check_present(file.path, paths)
-        left_out = {image["id"] for image in file.images[len(images) :]}
+        present = without_missing(file.path, paths, self._complain)
+        images, paths = [images[number] for number in present], [paths[number] for number in present]
+        left_out = {image["id"] for image in file.images} - {image["id"] for image in images}
         annotations = [entry for entry in file.annotations if entry.get("image_id") not in left_out]
         kinds = {"images": (images, IMAGE_FIELDS), "annotations": (annotations, BOX_FIELDS)}
         lost = {kind: sorted(_filled(entries) - kept) for kind, (entries, kept) in kinds.items()}
@@ -79,7 +81,7 @@ class CocoReader:
         """Return a split's annotation file, and the folder that its file names are relative to."""
         path = self._annotation_file(split)
         if path not in self._files:
-            self._files[path] = read_coco(path)
+            self._files[path] = read_coco(path, self._complain)
         file = self._files[path]
         return file, self._image_folder(path, split, [image["file_name"] for image in file.images[:100]])
 
@@ -122,8 +124,8 @@ class CocoReader:
         )
 
 
-def read_coco(path: Path) -> CocoFile:
-    """Read an annotation file.
+def read_coco(path: Path, complain: Complain = refuse) -> CocoFile:
+    """Read an annotation file; of several images with one id, only the first is kept if ``complain`` returns.
 
     Raises:
         UserError: it is missing, no JSON, cut short, or lacks what COCO's format has.
@@ -150,8 +152,22 @@ def read_coco(path: Path) -> CocoFile:
             raise UserError(
                 f"{path}: the image entry {image!r} needs a 'file_name' (text) and an 'id' (whole number, at most 2**53)"
             )
-    _distinct([image["id"] for image in content["images"]], f"{path}: two images have the id")
-    return CocoFile(path, content["images"], content["annotations"], _categories(path, content))
+    return CocoFile(
+        path, _of_distinct_ids(path, content["images"], complain), content["annotations"], _categories(path, content)
+    )
+
+
+def _of_distinct_ids(path: Path, images: list[dict[str, Any]], complain: Complain) -> list[dict[str, Any]]:
+    """Return the image entries, of several with one id the first, and complain of the others."""
+    counts = Counter(image["id"] for image in images)
+    repeated = [number for number, count in counts.items() if count > 1]
+    if repeated:
+        sentence = f"{path}: two images have the id {repeated[0]!r}; rename one"
+        complain("image ids that several images have", sentence, [f"{path}, image id {number}" for number in repeated])
+    first: dict[int, dict[str, Any]] = {}
+    for image in images:
+        first.setdefault(image["id"], image)
+    return list(first.values())
 
 
 def _number_ids(content: dict[str, Any]) -> None:

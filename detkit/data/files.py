@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -47,6 +49,28 @@ def image_size(path: str) -> tuple[int, int, int]:
             return header.height, header.width, 1 if turned else header.getexif().get(ORIENTATION, 1)
     except (OSError, Image.DecompressionBombError) as error:
         raise UserError(f"the image {path} cannot be read ({error}); replace it, or remove it from the data") from None
+
+
+CACHE_FOLDER = ".detkit-cache"
+"""Made where the images are."""
+
+
+def cache_folder(paths: Iterable[str]) -> Path:
+    """Return the folder that holds what is kept about these images: beside them, in what is common to their paths."""
+    return Path(os.path.commonpath({os.path.dirname(path) for path in paths})) / CACHE_FOLDER  # noqa: PTH120
+
+
+def fingerprint(paths: Iterable[str], *further: bytes) -> str:
+    """Return a name that changes when a file (path, size, time) does, or one of the ``further`` things that it is to stand for.
+
+    Raises:
+        OSError: a file is not there.
+    """
+    digest = hashlib.sha256(b"\0".join(further))
+    for path in paths:
+        about = os.stat(path)  # noqa: PTH116 (a hundred thousand paths)
+        digest.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def read_list(path: Path) -> list[str]:

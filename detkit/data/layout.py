@@ -12,7 +12,7 @@ from detkit.data.coco import CocoReader
 from detkit.data.headers import check_images
 from detkit.data.packing import pack
 from detkit.data.presets import DEFAULT, PRESETS
-from detkit.data.raw import RawSplit, Reader, listing
+from detkit.data.raw import Complain, RawSplit, Reader, listing, refuse
 from detkit.data.shapes import drawn_folder
 from detkit.data.spec import Data
 from detkit.data.voc import VocReader
@@ -51,7 +51,7 @@ def open_data(data: Data, broken: Container[str] = ()) -> Splits:
         UserError: there is no data set at ``data.root``, a file is not what it should be, images are missing, or a category of
             the validation split is unknown to the training split; an image is no image, or has another size than annotated.
     """
-    reader = _reader(data)
+    reader = find_reader(data)
     train_raw, val_raw = reader.read("train"), reader.read("val")
     names = tuple(train_raw.categories.values())
     _check_classes(val_raw, names, str(train_raw.where))
@@ -75,7 +75,7 @@ def open_val(data: Data, names: Sequence[str]) -> tuple[Annotations, list[str]]:
     Raises:
         UserError: as for `open_data`.
     """
-    raw = _reader(data).read("val")
+    raw = find_reader(data).read("val")
     _check_classes(raw, names, "the detector")
     return pack(raw, tuple(names))
 
@@ -107,13 +107,18 @@ def _with_strays(train: RawSplit, val: RawSplit, reader: Reader, data: Data) -> 
     return replace(train, images=[*train.images, *entries], paths=[*train.paths, *added]), notes
 
 
-def _reader(data: Data) -> Reader:
+def find_reader(data: Data, complain: Complain = refuse) -> Reader:
+    """Return the reader of a data set, whatever its format.
+
+    Raises:
+        UserError: there is no data set at ``data.root``, or nothing says which of several formats it is in.
+    """
     root = _root(data)
     name = data.format or _named_format(root, data) or _found_format(root)
     if name == "coco" and (data.names or data.train_list or data.val_list):
         given = next(field for field in ("names", "train_list", "val_list") if getattr(data, field))
         raise UserError(f"data.{given} is for data in YOLO's or VOC's format, but {root} is in COCO's; leave it out")
-    return FORMATS[name](root, data)
+    return FORMATS[name](root, data, complain)
 
 
 def _root(data: Data) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,36 @@ HUGE = 2**53
 NAN = float("nan")
 
 
+class Fault(NamedTuple):
+    """What is wrong with some boxes.
+
+    Attributes:
+        what: that it is, and what was done.
+        entries: (N,) int64, which of a split's raw annotations.
+    """
+
+    what: str
+    entries: np.ndarray
+
+    def note(self, raw: RawSplit) -> str:
+        """Return a line that counts the boxes and names the first."""
+        return f"{raw.where}: {self.what}: {len(self.entries)} ({raw.place(int(self.entries[0]))}, for example)"
+
+
+class Packed(NamedTuple):
+    """A split as arrays.
+
+    Attributes:
+        annotations: mended.
+        faults: what was mended.
+        entries: (N,) int64, which of the raw annotations each box was.
+    """
+
+    annotations: Annotations
+    faults: list[Fault]
+    entries: np.ndarray
+
+
 def pack(raw: RawSplit, names: tuple[str, ...]) -> tuple[Annotations, list[str]]:
     """Return a split as arrays, mended, and a line for each kind of mending.
 
@@ -27,10 +57,16 @@ def pack(raw: RawSplit, names: tuple[str, ...]) -> tuple[Annotations, list[str]]
         raw: what a reader returned.
         names: the class names by label; every category of the split is among them.
     """
+    packed = pack_and_tell(raw, names)
+    return packed.annotations, [*raw.tally.notes(raw.where), *(fault.note(raw) for fault in packed.faults)]
+
+
+def pack_and_tell(raw: RawSplit, names: tuple[str, ...]) -> Packed:
+    """Return a split as arrays, mended, and which boxes were; arguments as for `pack`."""
     sizes = np.array([_size(image, path) for image, path in zip(raw.images, raw.paths, strict=True)], np.int64)
     ids = {name: number for number, name in raw.categories.items()}
     free = max(raw.categories, default=0) + 1
-    boxes, notes = _pack_boxes(raw, sizes, {number: names.index(name) for name, number in ids.items()})
+    boxes, faults, entries = _pack_boxes(raw, sizes, {number: names.index(name) for name, number in ids.items()})
     packed = Annotations(
         names=names,
         category_ids=np.array([ids.get(name, free + label) for label, name in enumerate(names)], np.int64),
@@ -40,7 +76,7 @@ def pack(raw: RawSplit, names: tuple[str, ...]) -> tuple[Annotations, list[str]]
         upright=raw.upright,
         **boxes,
     )
-    return packed, [*raw.notes, *notes]
+    return Packed(packed, faults, entries)
 
 
 def _size(image: dict[str, Any], path: str) -> tuple[int, int]:
@@ -51,8 +87,10 @@ def _size(image: dict[str, Any], path: str) -> tuple[int, int]:
     return image_size(path)[:2]
 
 
-def _pack_boxes(raw: RawSplit, sizes: np.ndarray, label_of: Mapping[int, int]) -> tuple[dict[str, Any], list[str]]:
-    """Return the per-box arrays of `Annotations` in order of images, and the notes."""
+def _pack_boxes(
+    raw: RawSplit, sizes: np.ndarray, label_of: Mapping[int, int]
+) -> tuple[dict[str, Any], list[Fault], np.ndarray]:
+    """Return the per-box arrays of `Annotations` in order of images, what was mended, and the entry of each box."""
     row_of = {image["id"]: row for row, image in enumerate(raw.images)}
     entries = raw.annotations
     rows = np.array([row_of.get(entry.get("image_id", -1), -1) for entry in entries], np.int64)
@@ -61,20 +99,20 @@ def _pack_boxes(raw: RawSplit, sizes: np.ndarray, label_of: Mapping[int, int]) -
     areas = np.array([_number(entry.get("area")) for entry in entries], np.float64)
     limits = sizes[rows][:, ::-1]
     clipped = _clip(xywh, limits)
-    faults = {
-        "of an image that the file does not list, dropped": rows < 0,
-        "of a category that the file does not list, dropped": labels < 0,
-        "that are not four finite numbers, dropped": ~np.isfinite(xywh).all(1),
-        "without width or height, dropped": (xywh[:, 2:] <= 0).any(1),
-        "outside their image, dropped": (clipped[:, 2:] <= 0).any(1),
+    reasons = {
+        "boxes of an image that the file does not list, dropped": rows < 0,
+        "boxes of a category that the file does not list, dropped": labels < 0,
+        "boxes that are not four finite numbers, dropped": ~np.isfinite(xywh).all(1),
+        "boxes without width or height, dropped": (xywh[:, 2:] <= 0).any(1),
+        "boxes outside their image, dropped": (clipped[:, 2:] <= 0).any(1),
     }
     dropped = np.zeros(len(entries), bool)
-    notes = []
-    for what, bad in faults.items():
-        notes += _note(raw, what, bad & ~dropped)
+    faults = []
+    for what, bad in reasons.items():
+        faults.append(Fault(what, np.flatnonzero(bad & ~dropped)))
         dropped |= bad
     changed = (clipped != xywh).any(1) & ~dropped
-    notes += _note(raw, "reaching out of their image, clipped", changed)
+    faults.append(Fault("boxes reaching out of their image, clipped", np.flatnonzero(changed)))
     areas = np.where(np.isfinite(areas) & ~changed, areas, clipped[:, 2] * clipped[:, 3])
     kept = np.flatnonzero(~dropped)
     kept = kept[np.argsort(rows[kept], kind="stable")]
@@ -87,7 +125,7 @@ def _pack_boxes(raw: RawSplit, sizes: np.ndarray, label_of: Mapping[int, int]) -
         "areas": areas[kept],
         "annotation_ids": np.array([_whole(entries[i].get("id")) for i in kept.tolist()], np.int64),
     }
-    return arrays, notes
+    return arrays, [fault for fault in faults if len(fault.entries)], kept
 
 
 def _clip(xywh: np.ndarray, limits: np.ndarray) -> np.ndarray:
@@ -98,13 +136,6 @@ def _clip(xywh: np.ndarray, limits: np.ndarray) -> np.ndarray:
     inside = low.clip(0, limits)
     clipped = np.concatenate([inside, high.clip(0, limits) - inside], axis=1)
     return np.where(beyond[:, None], clipped, xywh)
-
-
-def _note(raw: RawSplit, what: str, which: np.ndarray) -> list[str]:
-    """Return one line that counts the boxes ``which`` and names the first; none for no boxes."""
-    if not which.any():
-        return []
-    return [f"{raw.where}: boxes {what}: {int(which.sum())} ({raw.place(int(which.argmax()))}, for example)"]
 
 
 def _number(value: Any) -> float:

@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from detkit.data.spec import Data
 from detkit.errors import UserError
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")
+
+Complain = Callable[[str, str, Sequence[str]], None]
+"""Takes what is wrong with files that cannot be used: what they are, a sentence, and all of them. If it returns, they are left
+out."""
+
+
+def refuse(what: str, sentence: str, places: Sequence[str]) -> None:
+    """Raise the sentence as a `UserError`: what a run does."""
+    raise UserError(sentence)
+
+
+MOST_PLACES = 5
+"""Of what was found: so many are named."""
+
+
+class Found(NamedTuple):
+    """How often something was found, and the first places."""
+
+    count: int
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts what is wrong by kind, with the first places of each."""
+
+    found: dict[str, Found] = field(default_factory=dict)
+
+    def add(self, what: str, place: str) -> None:
+        """Count one more."""
+        count, places = self.found.get(what, Found(0, ()))
+        self.found[what] = Found(count + 1, (*places, place) if len(places) < MOST_PLACES else places)
+
+    def notes(self, where: Path) -> list[str]:
+        """Return a line for each kind."""
+        return [f"{where}: {what}: {found.count} ({found.places[0]}, for example)" for what, found in self.found.items()]
 
 
 @dataclass(frozen=True)
@@ -27,7 +63,7 @@ class RawSplit:
             ``area``, ``iscrowd`` where they are known.
         categories: class names by id, in order of ids.
         places: (file, number of its line or object) of each box, for messages; empty where ids say it.
-        notes: what was found wrong and left out in reading, a line for each kind.
+        tally: what was found wrong and mended or left out in reading.
         beyond: what the files say further and nothing here uses, so that a conversion loses it, a line for each kind.
         upright: boxes are of the pictures as they are shown, turned as their orientation tags say, else as they are stored.
     """
@@ -38,7 +74,7 @@ class RawSplit:
     annotations: Sequence[dict[str, Any]]
     categories: dict[int, str]
     places: Sequence[tuple[str, int]] = ()
-    notes: Sequence[str] = ()
+    tally: Tally = field(default_factory=Tally)
     beyond: Sequence[str] = ()
     upright: bool = False
 
@@ -57,7 +93,7 @@ class Reader(Protocol):
     layouts: ClassVar[str]
     """Where its files are looked for, in words."""
 
-    def __init__(self, root: Path, data: Data) -> None: ...
+    def __init__(self, root: Path, data: Data, complain: Complain = refuse) -> None: ...
 
     @classmethod
     def recognise(cls, root: Path) -> str | None:
@@ -74,37 +110,26 @@ class Reader(Protocol):
         """Return the image files beside those of a split that no annotation tells of; both splits are to be read before."""
 
 
-@dataclass(frozen=True)
-class Tally:
-    """Counts what is wrong by kind, with the first place of each."""
+def without_missing(where: Path, paths: Sequence[str], complain: Complain) -> list[int]:
+    """Return which image files are there, and complain of the others.
 
-    found: dict[str, tuple[int, str]] = field(default_factory=dict)
-
-    def add(self, what: str, place: str) -> None:
-        """Count one more."""
-        count, first = self.found.get(what, (0, place))
-        self.found[what] = (count + 1, first)
-
-    def notes(self, where: Path) -> list[str]:
-        """Return a line for each kind."""
-        return [f"{where}: {what}: {count} ({first}, for example)" for what, (count, first) in self.found.items()]
-
-
-def check_present(where: Path, paths: Sequence[str]) -> None:
-    """Raise for image files that are missing; each folder is listed once, as asking for each file is slow on network disks."""
+    Each folder is listed once, as asking for each file is slow on network disks.
+    """
     present: dict[str, set[str]] = {}
-    missing = []
-    for path in paths:
+    missing = {}
+    for number, path in enumerate(paths):
         parent, base = os.path.split(path)
         if parent not in present:
             present[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()  # noqa: PTH112, PTH208
         if base not in present[parent]:
-            missing.append(path)
+            missing[number] = path
     if missing:
-        raise UserError(
-            f"{len(missing)} of the {len(paths)} images that {where} lists are missing, for example {missing[0]}; "
-            "restore them, or remove them from the file"
+        sentence = (
+            f"{len(missing)} of the {len(paths)} images that {where} lists are missing, for example "
+            f"{next(iter(missing.values()))}; restore them, or remove them from the file"
         )
+        complain("images that are missing", sentence, list(missing.values()))
+    return [number for number in range(len(paths)) if number not in missing]
 
 
 def listing(words: Sequence[str], limit: int = 8) -> str:

@@ -19,11 +19,10 @@ from tqdm import tqdm
 
 from detkit.data.annotations import Annotations
 from detkit.data.cache_plan import CachePlan, in_words
+from detkit.data.files import cache_folder
 from detkit.data.images import ImageError
 from detkit.errors import UserError
 
-FOLDER = ".detkit-cache"
-"""Made where the images are; each cache is a folder in it."""
 SHARED_MEMORY = Path("/dev/shm")
 MEMORY = Path("/proc/meminfo")
 
@@ -97,7 +96,7 @@ def disk_store(annotations: Annotations, plan: CachePlan) -> Store:
     Raises:
         UserError: it cannot be written.
     """
-    parent = Path(os.path.commonpath([os.path.dirname(path) for path in annotations.paths])) / FOLDER  # noqa: PTH120
+    parent = cache_folder(annotations.paths)
     try:
         folder = parent / plan.fingerprint(annotations)
         if not folder.is_dir():

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 from tqdm import tqdm
 
 from detkit.data.files import class_file, images_in, numbered, read_list
-from detkit.data.raw import RawSplit, Split, Tally, check_present
+from detkit.data.raw import Complain, RawSplit, Split, Tally, refuse, without_missing
 from detkit.data.spec import Data
 from detkit.data.voc_files import VocPlace, find_place, first_xml
 from detkit.errors import UserError
@@ -55,8 +55,8 @@ class VocReader:
         "with the images beside them"
     )
 
-    def __init__(self, root: Path, data: Data) -> None:
-        self._root, self._data = root, data
+    def __init__(self, root: Path, data: Data, complain: Complain = refuse) -> None:
+        self._root, self._data, self._complain = root, data, complain
         self._places: dict[Split, VocPlace] = {}
         self._annotated: set[str] = set()
 
@@ -70,15 +70,19 @@ class VocReader:
         """Read a split; classes are in the order that the user or classes.txt gives, else of the alphabet."""
         place, tally, read = self._place(split), Tally(), []
         for file in tqdm(place.files, f"reading {split} annotations", unit="file", delay=2, disable=None):
-            if file.is_file():
-                read.append((file, read_voc(file)))
-            else:
+            if not file.is_file():
                 tally.add("images listed, but without an XML file", str(file))
+                continue
+            try:
+                read.append((file, read_voc(file)))
+            except UserError as error:
+                self._complain("annotation files that cannot be read", str(error), [str(file)])
         names = self._names([item.name for _, content in read for item in content.objects])
         paths = _match(place, read)
         self._annotated.update(paths)
         read, paths = read[: self._data.limit], paths[: self._data.limit]
-        check_present(place.where, paths)
+        present = without_missing(place.where, paths, self._complain)
+        read, paths = [read[number] for number in present], [paths[number] for number in present]
         number_of = {name: number for number, name in names.items()}
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
@@ -93,7 +97,7 @@ class VocReader:
                 annotations.append(entry)
                 places.append((str(file), order))
         beyond = [f"{place.where}: objects lose the mark of being difficult"] if DIFFICULT in tally.found else []
-        return RawSplit(place.where, images, paths, annotations, names, places, tally.notes(place.where), beyond)
+        return RawSplit(place.where, images, paths, annotations, names, places, tally, beyond)
 
     def strays(self, split: Split) -> list[str]:
         """Return the images without an XML file: of a split's own folder or list, and for training those in no list.

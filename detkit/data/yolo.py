@@ -10,7 +10,7 @@ Labels are taken to be of the picture as it is shown (turned as its orientation 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from detkit.data.data_yaml import read_data_yaml
 from detkit.data.files import TURNED, class_file, image_size, images_below, numbered, read_list
-from detkit.data.raw import RawSplit, Split, Tally, check_present, listing
+from detkit.data.raw import Complain, RawSplit, Split, Tally, listing, refuse, without_missing
 from detkit.data.spec import Data
 from detkit.errors import UserError
 
@@ -48,8 +48,8 @@ class YoloReader:
         "train/labels/, valid/images/ and valid/labels/, or images/, labels/, train.txt and val.txt"
     )
 
-    def __init__(self, root: Path, data: Data) -> None:
-        self._root, self._data = root, data
+    def __init__(self, root: Path, data: Data, complain: Complain = refuse) -> None:
+        self._root, self._data, self._complain = root, data, complain
         self._yaml = read_data_yaml(root)
         self._names = self._find_names()
 
@@ -71,15 +71,19 @@ class YoloReader:
         where, paths = self._images(split)
         paths = paths[: self._data.limit]
         images: list[dict[str, Any]] = []
+        read: list[str] = []
         annotations: list[dict[str, Any]] = []
         places: list[tuple[str, int]] = []
         tally = Tally()
         labelled = 0
-        for number, path in enumerate(tqdm(paths, f"reading {split} labels", unit="image", delay=2, disable=None), 1):
-            height, width = _shown_size(path)
+        for path, (height, width) in self._measured(
+            tqdm(paths, f"reading {split} labels", unit="image", delay=2, disable=None)
+        ):
+            number = len(images) + 1
             images.append({"id": number, "height": height, "width": width})
+            read.append(str(path))
             file = self._label_file(path, split)
-            rows = _rows(file)
+            rows = self._rows(file)
             labelled += rows is not None
             if rows is None:
                 tally.add("images without a label file, taken as background", str(path))
@@ -99,8 +103,27 @@ class YoloReader:
                 f"none of the {len(paths)} images of {where} has a label file: {paths[0]} should have "
                 f"{self._label_file(paths[0], split)}; or write data.{split}_annotations=FOLDER (relative to the root)"
             )
-        notes = tally.notes(where)
-        return RawSplit(where, images, list(map(str, paths)), annotations, self._names, places, notes, upright=True)
+        return RawSplit(where, images, read, annotations, self._names, places, tally, upright=True)
+
+    def _measured(self, paths: Iterable[Path]) -> Iterator[tuple[Path, tuple[int, int]]]:
+        """Yield the images that can be read, with their (height, width) as they are shown."""
+        for path in paths:
+            try:
+                yield path, _shown_size(path)
+            except UserError as error:
+                self._complain("images that cannot be read", str(error), [str(path)])
+
+    def _rows(self, file: Path) -> Iterator[tuple[int, list[str]]] | None:
+        """Return the rows of a label file that are not empty, with their numbers from 1; None where there is no file."""
+        try:
+            text = file.read_text(encoding="utf-8-sig", errors="replace")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            sentence = f"the labels {file} cannot be read ({error.strerror}); make it a text file that you may read"
+            self._complain("annotation files that cannot be read", sentence, [str(file)])
+            return iter(())
+        return ((number, words) for number, line in enumerate(text.splitlines(), 1) if (words := line.split()))
 
     def _parse(self, words: list[str]) -> Row | str:
         """Return a row, or what is wrong with it."""
@@ -146,8 +169,7 @@ class YoloReader:
                 paths += images_below(source)
             else:
                 listed = [_listed(line, source, self._root) for line in read_list(source)]
-                check_present(source, list(map(str, listed)))
-                paths += listed
+                paths += [listed[number] for number in without_missing(source, list(map(str, listed)), self._complain)]
         if not paths:
             raise UserError(f"{where} holds no images; write data.{split}_images=FOLDER or data.{split}_list=FILE")
         return where, paths
@@ -190,17 +212,6 @@ class YoloReader:
         if replaced:
             parts[replaced[-1]] = "labels"
         return Path(*parts, f"{image.stem}.txt")
-
-
-def _rows(file: Path) -> Iterator[tuple[int, list[str]]] | None:
-    """Return the rows of a label file that are not empty, with their numbers from 1; None where there is no file."""
-    try:
-        text = file.read_text(encoding="utf-8-sig", errors="replace")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UserError(f"the labels {file} cannot be read ({error.strerror}); make it a text file that you may read") from None
-    return ((number, words) for number, line in enumerate(text.splitlines(), 1) if (words := line.split()))
 
 
 def _shown_size(path: Path) -> tuple[int, int]:

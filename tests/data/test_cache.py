@@ -18,7 +18,7 @@ from detkit.data.images import load_annotated
 from detkit.data.layout import open_data
 from detkit.data.loader import TrainLoader
 from detkit.data.spec import Data
-from detkit.data.stores import FOLDER
+from detkit.data.files import CACHE_FOLDER as FOLDER
 from detkit.data.views import zooms
 from detkit.errors import UserError
 
