@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print("usage: weights.py COMMAND ...\n\ncommands (each has --help):")
-        print("\n".join(f"  {name:10} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()))
+        print("\n".join(f"  {name:10} {(command.__doc__ or '').splitlines()[0].rstrip('.').lower()}" for name, command in COMMANDS.items()))
         return 0
     if words[0] not in COMMANDS:
         print(f"error: no command '{words[0]}'{suggestion(words[0], COMMANDS)}", file=sys.stderr)

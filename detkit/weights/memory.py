@@ -16,7 +16,7 @@ from detkit.weights.records import Budget, Name, Refused
 from detkit.weights.tensors import STORAGES
 
 WORK, MOST_WORK = 4, 20_000_000
-"""Units of work for a byte of the pickle, and for any file: some 20 seconds."""
+"""Units of work for a byte of the pickle, and for any file: half a minute."""
 ALIGNED = 8
 """Bytes of the widest number: a storage that begins elsewhere is copied, for not every operation takes it."""
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from detkit.weights.records import Budget, Record, Refused
 
 PARTS = ("_parameters", "_buffers", "_modules")
-MOST = 200_000
-"""Tensors and modules in one."""
-DEEPEST, LONGEST = 64, 512
+MOST = 40_000
+"""Tensors and modules in one; a file may hold one module under many names."""
+DEEPEST, LONGEST = 64, 256
 """Modules within one another, and characters of a name."""
 
 
@@ -32,7 +32,7 @@ def module_state(module: Record) -> dict[str, Tensor]:
 
 def _tensors(module: Record, prefix: str, depth: int, budget: Budget) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of a module and those within it."""
-    if depth > DEEPEST or len(prefix) > LONGEST:
+    if depth > DEEPEST:
         raise Refused(f"holds modules within modules, more than {DEEPEST} deep")
     passing = module.get("_non_persistent_buffers_set")
     for part in PARTS:
@@ -40,6 +40,8 @@ def _tensors(module: Record, prefix: str, depth: int, budget: Budget) -> Iterato
         for name, value in entries.items():
             if not isinstance(name, str) or (part == "_buffers" and isinstance(passing, set) and name in passing):
                 continue
+            if len(prefix) + len(name) > LONGEST:
+                raise Refused(f"holds a module with names of more than {LONGEST} characters")
             if part == "_modules" and is_module(value):
                 yield from _tensors(value, f"{prefix}{name}.", depth + 1, budget)
             elif part != "_modules" and isinstance(value, Tensor):

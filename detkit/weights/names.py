@@ -14,8 +14,8 @@ import torch
 
 from detkit.weights.records import Name, Refused, shown
 
-PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-"""Modules that were renamed."""
+PYTHON2 = {"__builtin__": "builtins", "commands": "subprocess", "copy_reg": "copyreg"}
+"""Modules of the standard library that were renamed."""
 
 CLASSES = {
     "argparse": "Namespace",

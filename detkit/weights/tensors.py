@@ -71,6 +71,8 @@ def _tensor(
     numbers = (offset, *checked_items(size, budget), *checked_items(stride, budget))
     if len(size) != len(stride) or len(size) > DIMENSIONS or not all(map(_is_count, numbers)):
         raise Refused("holds a tensor with an impossible shape")
+    if not _is_count(math.prod(max(1, length) for length in size)):
+        raise Refused("holds a tensor with an impossibly large shape")
     there, elements = storage.memory.nbytes() // storage.dtype.itemsize, math.prod(size)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if elements and (last >= there or elements > there):

@@ -285,7 +285,7 @@ LINES: dict[bytes, Callable[[bytes], Any]] = {
     pickle.LONG: _digits,
     pickle.FLOAT: float,
     pickle.STRING: _quoted,
-    pickle.UNICODE: lambda line: line.decode("raw-unicode-escape"),
+    pickle.UNICODE: lambda line: codecs.raw_unicode_escape_decode(line)[0],  # decode() imports the codec
 }
 """Operations that push what a line says."""
 

@@ -84,6 +84,13 @@ def test_weights_are_found_in_their_publishers_wrapping(content, tmp_path):
     assert read_weights(tmp_path / "published.pth") == STATE
 
 
+def test_the_terms_of_published_weights_are_told(tmp_path, caplog):
+    names = ("model.9.cv1.conv.weight", "model.22.dfl.conv.weight", "model.22.cv3.0.2.weight")
+    torch.save({"model": {name: torch.ones(1) for name in names}}, tmp_path / "yolov8n.pt")
+    read_weights(tmp_path / "yolov8n.pt")
+    assert "YOLOv8 (Ultralytics): AGPL-3.0" in caplog.text
+
+
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"net": STATE, "other": OLD}, {"model": {"epoch": 3}}], ids=str)
 def test_a_file_without_weights_says_where_they_were_looked_for(content, tmp_path):
     torch.save(content, tmp_path / "other.pth")

@@ -21,6 +21,8 @@ from detkit.weights.records import Record
 from detkit.zoo import yolo11, yolov8
 from tests.weights.files import Raw, foreign, legacy, pickled, storage_key, tensor, tree
 
+pytestmark = pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 BASE = torch.arange(12.0)
 VALUES = {
