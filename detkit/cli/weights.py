@@ -26,16 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print("usage: weights.py COMMAND ...\n\ncommands (each has --help):")
-        print("\n".join(f"  {name:10} {(command.__doc__ or '').splitlines()[0].rstrip('.').lower()}" for name, command in COMMANDS.items()))
+        print("\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()))
         return 0
     if words[0] not in COMMANDS:
         print(f"error: no command '{words[0]}'{suggestion(words[0], COMMANDS)}", file=sys.stderr)
         return WRONG_USE
-    return COMMANDS[words[0]](words[1:])
+    command, _ = COMMANDS[words[0]]
+    return command(words[1:])
 
 
 def inspect(argv: Sequence[str]) -> int:
-    """What is inside: family, classes, parameters, precision, averaged or not, licence."""
+    """Print what a file holds."""
     parser = argparse.ArgumentParser(
         prog="weights.py inspect", description="Show what a file of weights holds, whoever wrote it.", epilog=EPILOG
     )
@@ -96,4 +97,6 @@ def some(words: Sequence[str], most: int) -> str:
     return ", ".join(words[:most]) + more
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"inspect": inspect}
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "inspect": (inspect, "what is inside: family, classes, parameters, precision, averaged or not, licence"),
+}
