@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from detkit.checks.contracts import CONTRACTS
 from tests.train.tiny import write_rectangles
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +65,14 @@ def test_the_translation_has_the_same_headings_commands_code_and_tables():
     assert len(rows[0]) == len(rows[1])
     figures = [re.findall(r"\d+\.\d+", text(name)) for name in FILES]
     assert figures[0] == figures[1], "the figures differ"
+
+
+def test_every_part_is_in_the_table():
+    parts = [part for family in CONTRACTS for part in family.parts().values() if part.__module__.startswith("detkit.")]
+    own = {part.__name__ for part in parts} - {"YOLO", "RTDETR"}
+    table = text("README.md").partition("\n## Parts\n")[2].partition("\n## ")[0]
+    missing = own - set(re.findall(r"`(\w+)`", table))
+    assert "RMT" in own and not missing, missing
 
 
 def test_the_translation_is_chinese():
