@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from detkit.checks import box_losses, detectors, graphs, heads, losses, precision, repeat, shapes, state, subjects, training
-from detkit.checks.case import Card, Case, examine, unexamined
+from detkit.checks.case import Card, Case, Finding, examine, title, unexamined
 from detkit.checks.subject import Subject
 from detkit.parts import (
     AssignerSpec,
@@ -32,7 +32,7 @@ class Contract(NamedTuple):
 
     Attributes:
         subject: spec -> what cases run on.
-        cases: in the order of the card; where a network doesn't run at all, the others are left out.
+        cases: in the order of the card; where one of `ROOTS` breaks, those after it are left out.
         slow: cases that take a minute or so.
     """
 
@@ -44,6 +44,8 @@ class Contract(NamedTuple):
 STORED = (state.is_stored_and_found_by_name, state.is_documented)
 NETWORK = (
     *STORED,
+    repeat.leaves_random_states_alone,
+    repeat.repeats_itself,
     training.trains_with_one_image,
     training.trains_after_inference,
     training.takes_bfloat16_autocast,
@@ -53,8 +55,6 @@ NETWORK = (
     precision.takes_channels_last,
     precision.stays_on_its_device,
     repeat.treats_images_apart,
-    repeat.repeats_itself,
-    repeat.leaves_random_states_alone,
     repeat.leaves_its_input_alone,
     repeat.builds_alike_from_a_seed,
     repeat.keeps_instances_apart,
@@ -66,8 +66,16 @@ NETWORK = (
     graphs.exports,
     graphs.counts_its_operations,
 )
-MAPS = (shapes.builds_and_runs, shapes.keeps_its_shapes, shapes.keeps_its_shapes_in_training, *NETWORK)
+MAPS = (
+    shapes.builds_and_runs,
+    state.registers_its_parts,
+    shapes.keeps_its_shapes,
+    shapes.keeps_its_shapes_in_training,
+    *NETWORK,
+)
 ONE_MAP = (*MAPS, shapes.takes_any_width)
+ROOTS = (shapes.builds_and_runs, state.registers_its_parts, repeat.repeats_itself)
+"""Cases on which the later ones rest: where one breaks, these would only tell it again, in other words."""
 SLOW = (graphs.exports_any_size, graphs.compiles_with_inductor)
 BOX_LOSS = (
     box_losses.compares_pair_by_pair,
@@ -106,7 +114,9 @@ CONTRACTS: dict[type[Spec], Contract] = {
     BackboneSpec: Contract(subjects.backbone, (*MAPS, shapes.declares_its_levels, shapes.builds_the_levels_asked_for), SLOW),
     NeckSpec: Contract(subjects.neck, (*MAPS, shapes.declares_its_levels, shapes.remixes_gently), SLOW),
     HeadSpec: Contract(
-        subjects.head, (shapes.builds_and_runs, heads.puts_out_its_type, heads.trains_with_targets, *NETWORK), SLOW
+        subjects.head,
+        (shapes.builds_and_runs, state.registers_its_parts, heads.puts_out_its_type, heads.trains_with_targets, *NETWORK),
+        SLOW,
     ),
     BoxLossSpec: Contract(_plain, BOX_LOSS),
     ClassLossSpec: Contract(_plain, (losses.costs_every_logit, *STORED, losses.knows_good_from_bad)),
@@ -134,11 +144,12 @@ def check(spec: Spec, *, slow: bool = False) -> Card:
     """
     held_to = contract(spec.family())
     subject = held_to.subject(spec)
-    first, *others = held_to.cases + (held_to.slow if slow else ())
-    findings = [examine(first, subject)]
-    runs = first is not shapes.builds_and_runs or findings[0].outcome != "broke"
-    for case in others:
-        findings.append(examine(case, subject) if runs else unexamined(case, "it doesn't run"))
+    findings: list[Finding] = []
+    reason = ""
+    for case in held_to.cases + (held_to.slow if slow else ()):
+        findings.append(unexamined(case, reason) if reason else examine(case, subject))
+        if case in ROOTS and findings[-1].outcome == "broke":
+            reason = f"not before it {title(case)}"
     return Card(described(spec), noun(spec.family()), tuple(findings))
 
 

@@ -6,6 +6,14 @@ import re
 
 HINTS = (
     (
+        r"before Module\.__init__\(\) call|has no attribute '_(modules|parameters|buffers|forward_hooks)'",
+        "a module's __init__ begins with super().__init__()",
+    ),
+    (
+        r"NVIDIA driver|Torch not compiled with CUDA|No CUDA GPUs",
+        "name no device: make tensors with device=x.device, and leave .cuda() and .to() to whoever uses the part",
+    ),
+    (
         r"Expected more than 1 value per channel",
         "batch norm has nothing to normalise where a map is pooled to 1x1 and the batch is one image; "
         "leave the norm out there, or use layer norm",

@@ -56,9 +56,8 @@ def compare_shapes(subject: MapSubject, found: list[Tensor], module: nn.Module, 
         return
     expected = subject.shapes(module, batch, size)
     if len(found) != len(expected):
-        raise Broken(
-            f"it puts out {len(found)} maps where the contract says {len(expected)}", "one map for each level of `out`"
-        )
+        advice = "return one tensor (B, C, H, W), no tuple" if subject.facts else "one map for each level of `out`"
+        raise Broken(f"it puts out {len(found)} maps where the contract says {len(expected)}", advice)
     for x, shape in zip(found, expected, strict=True):
         where = f"for an input of {size[0]}x{size[1]}"
         if x.ndim != 4 or x.shape[0] != batch:

@@ -33,6 +33,27 @@ def is_documented(subject: Subject) -> str | None:
     return f"{'; '.join(texts)}: tools/list.py has nothing to say there" if texts else None
 
 
+def registers_its_parts(subject: MapSubject) -> None:
+    """Modules and parameters lie where PyTorch sees them, so that they are trained, moved and saved."""
+    module = subject.built()
+    seen = {id(part) for part in (*module.modules(), *module.parameters())}
+    own = vars(nn.Module())
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            if name in own or not isinstance(value, Mapping | list | tuple | set):
+                continue
+            items = value.values() if isinstance(value, Mapping) else value
+            hidden = [item for item in items if isinstance(item, nn.Module | nn.Parameter) and id(item) not in seen]
+            if hidden:
+                kind = "Module" if isinstance(hidden[0], nn.Module) else "Parameter"
+                container = "Dict" if isinstance(value, Mapping) else "List"
+                raise Broken(
+                    f"the {type(value).__name__} `{'.'.join(filter(None, (path, name)))}` hides what it holds from PyTorch: "
+                    "it would not be trained, moved or saved",
+                    f"write self.{name} = nn.{kind}{container}(...)",
+                )
+
+
 def round_trips_its_state(subject: MapSubject) -> None:
     """Its state dict loads strictly into a new instance, which then gives the same; no key or shape follows an input's size."""
     module, maps = subject.scrambled(), subject.maps(2)

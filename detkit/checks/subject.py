@@ -86,11 +86,11 @@ class MapSubject(Subject):
         return 2 * height, 3 * width
 
     def maps(self, batch: int, size: Size | None = None, seed: int = 1) -> list[Tensor]:
-        """Return random maps, one for each that the part takes."""
+        """Return random maps of values in [-1, 1], one for each that the part takes."""
         generator = torch.Generator().manual_seed(seed)
         height, width = size or self.training
         shapes = [(batch, level.channels, -(-height // level.stride), -(-width // level.stride)) for level in self.takes]
-        return [torch.rand(shape, generator=generator) for shape in shapes]
+        return [2 * torch.rand(shape, generator=generator) - 1 for shape in shapes]
 
     def run(self, module: nn.Module, maps: list[Tensor]) -> list[Tensor]:
         """Return all tensors that the network puts out; it works on copies of ``maps``."""

@@ -170,7 +170,7 @@ class LeavesATableBehind(Planted):
 @plant("stays on its device", *GRAPHS)
 class AsksTheDevice(Planted):
     def forward(self, x):
-        return super().forward(x) if x.mean().item() > 0 else x
+        return super().forward(x) if x.mean().item() > -1 else x
 
 
 @plant("treats images apart")
@@ -207,6 +207,27 @@ class DrawsElsewhere(Planted):
 class OverwritesItsInput(Planted):
     def forward(self, x):
         x -= 0.5
+        return super().forward(x)
+
+
+@plant("leaves its input alone", "starts gated")
+class ActsInPlace(Planted):
+    def forward(self, x):
+        return super().forward(functional.relu(x, inplace=True))
+
+
+@plant(
+    "registers its parts",
+    follows=HALF | {"keeps its dtype", "takes half precision", "stays on its device", "round trips its state"},
+)
+class HidesInAList(Planted):
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.more = [nn.Conv2d(channels, channels, 1)]
+
+    def forward(self, x):
+        for conv in self.more:
+            x = x + conv(x)
         return super().forward(x)
 
 
@@ -349,6 +370,42 @@ class Crashes(BlockSpec):
 class CrashesBlock(Planted):
     def forward(self, x):
         return x + self.conv(x)[..., 1:]
+
+
+class ForgetsSuper(BlockSpec):
+    """Its module doesn't call super().__init__()."""
+
+    def build(self, channels):
+        return ForgetsSuperBlock(channels)
+
+
+class ForgetsSuperBlock(nn.Module):
+    def __init__(self, channels):
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+
+class NamesADevice(BlockSpec):
+    """Goes to the GPU by itself, where there is none."""
+
+    def build(self, channels):
+        return NamesADeviceBlock(channels)
+
+
+class NamesADeviceBlock(Planted):
+    def forward(self, x):
+        raise RuntimeError("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU")
+
+
+class ReturnsTwo(BlockSpec):
+    """Returns its input too."""
+
+    def build(self, channels):
+        return ReturnsTwoBlock(channels)
+
+
+class ReturnsTwoBlock(Planted):
+    def forward(self, x):
+        return super().forward(x), x
 
 
 class Uncounted(BlockSpec):

@@ -65,3 +65,23 @@ def test_an_error_is_told_with_the_line_of_the_part():
     file, _, line = place.rpartition(":")
     text = Path(file).read_text().splitlines()[int(line) - 1]
     assert file.endswith("planted.py") and text.strip() == "return x + self.conv(x)[..., 1:]"
+
+
+def test_what_follows_from_a_root_is_not_told_again():
+    card = check(planted.BLOCKS["SpecCounts"]())
+    broken = [finding.case for finding in card.findings if finding.outcome == "broke"]
+    assert broken == ["repeats itself"]
+    assert {f.text for f in card.findings if f.outcome == "skipped"} >= {"not before it repeats itself"}
+
+
+@pytest.mark.parametrize(
+    ("part", "advice"),
+    [
+        (planted.ForgetsSuper, "begins with super().__init__()"),
+        (planted.NamesADevice, "make tensors with device=x.device"),
+        (planted.ReturnsTwo, "return one tensor (B, C, H, W), no tuple"),
+    ],
+)
+def test_beginners_mistakes_get_advice(part, advice):
+    findings = [finding for finding in check(part()).findings if finding.outcome == "broke"]
+    assert advice in findings[0].advice, findings[0]
