@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 
+from torch import nn
 from tqdm import tqdm
 
 from detkit.checks.contracts import check
@@ -104,6 +105,9 @@ def parts_named(target: str) -> list[type[Spec]]:
             raise UserError(f"{place} has no class '{name}'{suggestion(name, own)}")
         return [checked(getattr(module, name), place)]
     parts = [value for value in own.values() if issubclass(value, Spec) and not inspect.isabstract(value)]
+    for value in sorted(own.values(), key=lambda cls: not issubclass(cls, Spec)) if not parts else ():
+        if issubclass(value, Spec | nn.Module):
+            checked(value, place)  # says what it lacks
     if not parts:
         raise UserError(f"{place} defines no part: a class of detkit.parts (BlockSpec, NeckSpec, ...) with a build()")
     return parts
@@ -157,6 +161,8 @@ def required(part: type[Spec]) -> list[str]:
 
 def swept_parts(family: str | None, *, everything: bool) -> list[type[Spec]]:
     """Return the parts of a family, or all registered ones."""
+    if not family and not everything:
+        return []
     known = families()
-    chosen = [family_named(family, known)] if family else [known[name] for name in sorted(known)] if everything else []
+    chosen = [family_named(family, known)] if family else [known[name] for name in sorted(known)]
     return [part for one in chosen for part in one.parts().values()]

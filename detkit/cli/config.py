@@ -6,11 +6,14 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+
+from pydantic.errors import PydanticUserError
 
 from detkit.errors import UserError
 from detkit.experiment import Experiment
@@ -105,6 +108,17 @@ def _module_name(file: Path) -> str:
     return file.stem if same else f"config_{file.stem}"
 
 
+def told(error: Exception) -> str:
+    """Return what is wrong in a user's file, without what their line says already or only a library's developer needs."""
+    if isinstance(error, UserError):
+        return str(error)
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    untyped = re.match(r"A non-annotated attribute was detected: `(.*?)`\.", text)
+    if isinstance(error, PydanticUserError) and untyped:
+        return f"a field needs a type, as in `kernel_size: int = 3`; this has none: `{untyped[1]}`"
+    return f"{type(error).__name__}: {text}"
+
+
 def _import_file(file: Path) -> ModuleType:
     """Import ``file``; an error in it is told with its line there."""
     name, path = _module_name(file), str(file.resolve())
@@ -120,6 +134,5 @@ def _import_file(file: Path) -> ModuleType:
         del sys.modules[name]
         frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1] if frames else None
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        raise UserError(f"{file}{f', line {line}' if line else ''}: {kind}{error}") from error
+        raise UserError(f"{file}{f', line {line}' if line else ''}: {told(error)}") from error
     return module

@@ -1,5 +1,7 @@
 """``tools/check_module.py`` on a user's file."""
 
+import sys
+
 import pytest
 
 from detkit.cli.check_module import main
@@ -109,6 +111,27 @@ def test_a_file_that_breaks_is_told_with_its_line(folder, capsys):
     (folder / "my_breaking.py").write_text("x = 1\ny = x / 0\n")
     assert main(["my_breaking.py:Anything"]) == 2
     assert "my_breaking.py, line 2: ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("class Mine(BlockSpec)\n    x = 1\n", "line 3: SyntaxError: expected ':'\n"),
+        (
+            "class Untyped(BlockSpec):\n    size = 3\n",
+            "line 3: a field needs a type, as in `kernel_size: int = 3`; this has none: `size = 3`\n",
+        ),
+        ("class Plain(nn.Module):\n    pass\n", "Plain is no part but a plain class"),
+        ("class Help(nn.Module):\n    pass\nclass Bodiless(BlockSpec):\n    pass\n", "Bodiless has no build()"),
+        ("x = 1\n", "defines no part"),
+    ],
+)
+def test_a_file_without_a_part_says_what_it_lacks(folder, capsys, code, told):
+    (folder / "my_lacking.py").write_text(f"from torch import nn\nfrom detkit.parts import BlockSpec\n{code}")
+    assert main(["my_lacking.py"]) == 2
+    error = capsys.readouterr().err
+    assert told in error and "Traceback" not in error and error.count("my_lacking.py") == 1
+    sys.modules.pop("my_lacking", None)
 
 
 def test_a_family_is_swept_and_counted(capsys):
