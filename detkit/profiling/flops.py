@@ -139,6 +139,11 @@ def _read(args: Any, out: Any) -> int:
     return _size(args)
 
 
+def _written(args: Any, out: Any) -> int:
+    """An operation for each element put out."""
+    return _size(out)
+
+
 def _pooled(args: Any, out: Any) -> int:
     """An operation for each element of the window of every element put out."""
     window = args[1] if isinstance(args[1], list | tuple) else (args[1],)
@@ -160,6 +165,7 @@ NORM_NAMES = """native_batch_norm _native_batch_norm_legit _native_batch_norm_le
     _batch_norm_no_update cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm _fused_rms_norm"""
 REDUCTIONS = """mean sum prod amax amin aminmax max min argmax argmin any all var var_mean std std_mean norm
     linalg_vector_norm logsumexp cumsum cumprod _softmax _log_softmax _safe_softmax _adaptive_avg_pool2d adaptive_max_pool2d"""
+UNTAGGED = "hardswish hardswish_ log_sigmoid_forward glu"  # pointwise, though PyTorch doesn't say so
 POOLS = "max_pool2d max_pool2d_with_indices avg_pool2d"
 MOVE_NAMES = """clone copy _to_copy copy_ _unsafe_view _reshape_copy view_copy contiguous cat stack repeat constant_pad_nd
     reflection_pad2d replication_pad2d roll flip gather index index_select index_put index_put_ scatter select_scatter
@@ -173,6 +179,7 @@ MOVES = frozenset(MOVE_NAMES.split())
 """Operators that compute nothing: they move, create or cast."""
 WORK: Mapping[str, Callable[[Any, Any], int]] = MappingProxyType(
     dict.fromkeys(REDUCTIONS.split(), _read)
+    | dict.fromkeys(UNTAGGED.split(), _written)
     | dict.fromkeys(POOLS.split(), _pooled)
     | dict.fromkeys(("upsample_bilinear2d", "grid_sampler_2d"), _interpolated(4))
     | {"upsample_bicubic2d": _interpolated(16)}

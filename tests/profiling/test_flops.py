@@ -60,6 +60,7 @@ def test_batch_norm_is_an_operation_an_element_apart_from_the_rest():
 @pytest.mark.parametrize(
     ("function", "shape", "expected"),
     [
+        (F.hardswish, (2, 3), 6),
         (F.silu, (2, 3, 4), 24),
         (lambda x: x + x, (2, 3, 4), 24),
         (lambda x: x.softmax(-1), (2, 3, 4), 24),
@@ -70,7 +71,7 @@ def test_batch_norm_is_an_operation_an_element_apart_from_the_rest():
         (lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), (1, 3, 4, 4), 4 * 3 * 64),
         (lambda x: F.embedding_bag(torch.zeros(2, 5, device="meta", dtype=torch.int), x), (30, 8), 2 * 2 * 5 * 8),
     ],
-    ids=["silu", "add", "softmax", "mean", "max_pool", "avg_pool", "adaptive", "bilinear", "bag"],
+    ids=["hardswish", "silu", "add", "softmax", "mean", "max_pool", "avg_pool", "adaptive", "bilinear", "bag"],
 )
 def test_element_wise_work(function, shape, expected):
     assert counted(function, shape) == Flops(elementwise=expected)
