@@ -12,9 +12,13 @@ import torch
 from torch import Tensor, distributed
 
 from detkit.errors import UserError
+from detkit.evaluation.confidence import ConfidenceCurves, WorkingPoint
+from detkit.evaluation.curves import Curves
+from detkit.evaluation.diagnosis import FALSE, MISSED, Diagnosis, Truth, Verdicts, confusion_matrix, worst_images
 from detkit.evaluation.ground_truth import category_ids, complete, count_boxes
+from detkit.evaluation.matches import Matches
 from detkit.evaluation.packed import ScoredBoxes
-from detkit.evaluation.reference import pycocotools_curves
+from detkit.evaluation.reference import match_by_pycocotools
 from detkit.evaluation.table import align
 from detkit.structures import Detections
 
@@ -31,11 +35,23 @@ class ClassResult(NamedTuple):
         ap: mean over the IoU thresholds 0.50 to 0.95; -1 where there is no box of the class.
         ap50: the same at IoU 0.50.
         boxes: ground truth boxes, crowds not counted.
+        ap_small: ``ap`` of boxes below 32 x 32 pixels.
+        ap_medium: of those up to 96 x 96.
+        ap_large: of those above.
+        precision: at IoU 0.50 and the confidence of `CocoResult.point`; -1 where nothing is detected.
+        recall: there.
+        f1: there.
     """
 
     ap: float
     ap50: float
     boxes: int
+    ap_small: float = -1
+    ap_medium: float = -1
+    ap_large: float = -1
+    precision: float = -1
+    recall: float = -1
+    f1: float = -1
 
 
 class CocoResult(NamedTuple):
@@ -47,6 +63,7 @@ class CocoResult(NamedTuple):
         images: images scored.
         boxes: ground truth boxes in them, crowds not counted.
         unreadable: names of the images that could not be read, so that neither they nor their boxes count.
+        point: precision, recall and F1 at the best confidence; None without boxes.
     """
 
     numbers: dict[str, float]
@@ -54,6 +71,19 @@ class CocoResult(NamedTuple):
     images: int
     boxes: int
     unreadable: tuple[str, ...] = ()
+    point: WorkingPoint | None = None
+
+    def scalars(self) -> dict[str, float]:
+        """Return all numbers over all classes by name, those at the best confidence last."""
+        return self.numbers | (self.point.numbers() if self.point else {})
+
+
+class _Evidence(NamedTuple):
+    """What the latest numbers were computed from."""
+
+    curves: Curves
+    matches: Matches
+    by_confidence: ConfidenceCurves
 
 
 class CocoMetric:
@@ -77,6 +107,7 @@ class CocoMetric:
         self.ground_truth = complete(ground_truth)
         ids = category_ids(self.ground_truth, names)
         self._files = {item["id"]: str(item.get("file_name", f"image {item['id']}")) for item in ground_truth["images"]}
+        self._categories = sorted(self.ground_truth["categories"], key=lambda item: item["id"])
         self._category_of_label = np.array([UNKNOWN if number is None else number for number in ids], dtype=np.int64)
         self.reset()
 
@@ -86,6 +117,7 @@ class CocoMetric:
         self._given_ids: dict[int, None] = {}
         self._found: list[ScoredBoxes] = []
         self._gathered: tuple[ScoredBoxes, list[int], list[int]] | None = None
+        self._evidence: _Evidence | None = None
 
     def update(
         self,
@@ -103,7 +135,7 @@ class CocoMetric:
         """
         ids = torch.as_tensor(image_ids).tolist()
         counted = [True] * len(ids) if scored is None else torch.as_tensor(scored).tolist()
-        self._gathered = None
+        self._gathered = self._evidence = None
         chosen: dict[int, Detections] = {}
         for image_id, found, counts in zip(ids, detections, counted, strict=True):
             if image_id not in self._files:
@@ -139,12 +171,38 @@ class CocoMetric:
         if len(unreadable) > len(image_ids):
             given = len(unreadable) + len(image_ids)
             raise UserError(f"{len(unreadable)} of the {given} images to score cannot be read, for example {unreadable[0]}")
-        curves = pycocotools_curves(self.ground_truth, found, image_ids)
+        curves, matches = match_by_pycocotools(self.ground_truth, found, image_ids)
         counts = count_boxes(self.ground_truth, image_ids)
+        boxes = [counts[category["id"]] for category in self._categories]
+        by_confidence = ConfidenceCurves.of(matches, found.scores, self._labels(found), np.array(boxes))
+        self._evidence = _Evidence(curves, matches, by_confidence)
+        best = by_confidence.best()
         classes = {}
-        for k, category in enumerate(sorted(self.ground_truth["categories"], key=lambda item: item["id"])):
-            classes[category["name"]] = ClassResult(*curves.of_class(k), counts[category["id"]])
-        return CocoResult(curves.summary(), classes, len(image_ids), counts.total(), unreadable)
+        for k, category in enumerate(self._categories):
+            ap, ap50, *by_size = curves.of_class(k)
+            there = [] if best is None else [float(np.nan_to_num(values[k, best], nan=-1)) for values in by_confidence]
+            classes[category["name"]] = ClassResult(ap, ap50, boxes[k], *by_size, *there)
+        point = None if best is None else by_confidence.point(best)
+        return CocoResult(curves.summary(), classes, len(image_ids), counts.total(), unreadable, point)
+
+    def diagnosis(self) -> Diagnosis | None:
+        """Return what lies behind the latest numbers; None before `compute`, and where there are no boxes to find."""
+        if self._evidence is None:
+            return None
+        (found, image_ids, _), (curves, matches, by_confidence) = self._gather(), self._evidence
+        best = by_confidence.best()
+        if best is None:
+            return None
+        point, names = by_confidence.point(best), tuple(category["name"] for category in self._categories)
+        labels, truth = self._labels(found), Truth.of(self.ground_truth, image_ids)
+        verdicts = Verdicts.at(point.confidence, matches, found.scores, truth)
+        confusion = confusion_matrix(verdicts, matches, found, labels, truth, len(names))
+        missed, false = (worst_images(verdicts, kind, found, labels, truth, names, self._files) for kind in (MISSED, FALSE))
+        return Diagnosis(names, point, curves.precision_recall, by_confidence, confusion, missed, false)
+
+    def _labels(self, found: ScoredBoxes) -> np.ndarray:
+        """Return the classes of detections as their places in order of category id."""
+        return np.searchsorted(np.array([category["id"] for category in self._categories]), found.category_ids)
 
     def results(self) -> list[dict[str, Any]]:
         """Return all detections in COCO's results format; after `compute` any process may call it alone."""
@@ -175,7 +233,10 @@ class CocoMetric:
 
 
 def format_table(result: CocoResult) -> str:
-    """Return the twelve numbers and the AP of each class as aligned text; ``-`` where there are no boxes to find."""
+    """Return the twelve numbers, those at the best confidence and the AP of each class as aligned text.
+
+    ``-`` stands where there are no boxes to find.
+    """
     names = list(result.numbers)
     lines = [f"{result.images} images, {result.boxes} boxes"]
     if result.unreadable:
@@ -184,6 +245,9 @@ def format_table(result: CocoResult) -> str:
         lines.append(f"{count} image{'s' * (count > 1)} could not be read: {named}{more}")
     for row in (names[:6], names[6:]):
         lines += ["", *align([row, [_number(result.numbers[name]) for name in row]])]
+    if result.point:
+        confidence, precision, recall, f1 = map(_number, result.point)
+        lines += ["", f"precision {precision}, recall {recall}, F1 {f1} at the best confidence, {confidence}, and IoU 0.50"]
     classes = [("class", "boxes", "AP", "AP50")]
     classes += [(name, str(item.boxes), _number(item.ap), _number(item.ap50)) for name, item in result.classes.items()]
     return "\n".join([*lines, "", *align(classes, left=1)])

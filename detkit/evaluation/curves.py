@@ -39,10 +39,16 @@ class Curves(NamedTuple):
             "ARl": _mean(recall[:, :, 3, 2]),
         }
 
-    def of_class(self, position: int) -> tuple[float, float]:
-        """Return AP and AP50 of the category at ``position`` in order of id."""
-        precision = self.precision[:, :, position, 0, 2]
-        return _mean(precision), _mean(precision[0])
+    def of_class(self, position: int) -> tuple[float, ...]:
+        """Return AP, AP50, APs, APm and APl of the category at ``position`` in order of id."""
+        precision = self.precision[:, :, position, :, 2]
+        return _mean(precision[:, :, 0]), _mean(precision[0, :, 0]), *(_mean(precision[:, :, area]) for area in (1, 2, 3))
+
+    @property
+    def precision_recall(self) -> np.ndarray:
+        """(K, R) precision over recall at IoU 0.50, whose means are AP50 of the classes; NaN for a class without boxes."""
+        values = self.precision[0, :, :, 0, 2].T
+        return np.where(values < 0, np.nan, values)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from detkit.errors import UserError
 from detkit.evaluation.coco import ClassResult, CocoResult
+from detkit.evaluation.confidence import WorkingPoint
 from detkit.train.module import DetectorModule
 
 Row = dict[str, float]
@@ -87,7 +88,7 @@ class History(Callback):
         row: Row = {"epoch": epoch, **self._mean_losses(trainer)}
         result = cast(DetectorModule, pl_module).result
         if result is not None:
-            row |= result.numbers
+            row |= result.scalars()
             self.last = (epoch, result)
             if result.numbers["AP"] >= 0 and (self.best is None or _single(result) > _single(self.best[1])):
                 self.best = self.last
@@ -156,6 +157,7 @@ def plain(scored: tuple[int, CocoResult] | None) -> dict[str, Any] | None:
         "images": result.images,
         "boxes": result.boxes,
         "unreadable": list(result.unreadable),
+        "point": result.point and list(result.point),
     }
 
 
@@ -164,5 +166,6 @@ def parse(stored: dict[str, Any] | None) -> tuple[int, CocoResult] | None:
     if stored is None:
         return None
     classes = {name: ClassResult(*item) for name, item in stored["classes"].items()}
-    unreadable = tuple(stored.get("unreadable", ()))  # which earlier checkpoints lack
-    return stored["epoch"], CocoResult(stored["numbers"], classes, stored["images"], stored["boxes"], unreadable)
+    unreadable, point = tuple(stored.get("unreadable", ())), stored.get("point")  # which earlier checkpoints lack
+    counts = (stored["images"], stored["boxes"])
+    return stored["epoch"], CocoResult(stored["numbers"], classes, *counts, unreadable, point and WorkingPoint(*point))

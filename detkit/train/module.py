@@ -125,7 +125,7 @@ class DetectorModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Compute and log COCO's numbers."""
         self.result = self.metric.compute()
-        self.log_dict(self.result.numbers, batch_size=1)
+        self.log_dict(self.result.scalars(), batch_size=1)
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 

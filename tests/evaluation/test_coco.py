@@ -14,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from detkit.errors import UserError
 from detkit.evaluation.coco import ClassResult, CocoMetric, CocoResult, format_table
+from detkit.evaluation.confidence import WorkingPoint
 from detkit.structures import Detections
 
 NAMES = ("cat", "dog", "鸟")
@@ -112,7 +113,8 @@ def test_a_perfect_detector_scores_one_and_names_classes():
     assert result.boxes == 2
     assert list(result.classes) == ["dog", "cat", "鸟"]  # in order of category id
     assert result.classes["dog"] == ClassResult(-1, -1, 0)
-    assert result.classes["cat"] == ClassResult(pytest.approx(1.0), pytest.approx(1.0), 1)
+    one = pytest.approx(1.0)
+    assert result.classes["cat"] == ClassResult(one, one, 1, -1, one, -1, one, one, one)
 
 
 def test_half_found_by_hand():
@@ -239,7 +241,7 @@ def test_two_categories_of_one_name_are_one_class():
     metric = CocoMetric(truth, ("cat",))
     metric.update([found([[0, 0, 50, 50], [100, 100, 150, 150]], [0.9, 0.8], [0, 0])], [10])
     result = metric.compute()
-    assert result.classes["cat"] == ClassResult(pytest.approx(1.0), pytest.approx(1.0), 2)
+    assert result.classes["cat"][:3] == (pytest.approx(1.0), pytest.approx(1.0), 2)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -292,6 +294,7 @@ def test_the_table():
         {"red blood cell": ClassResult(0.25, 0.5, 1000), "鸟": ClassResult(-1, -1, 0)},
         87,
         1000,
+        point=WorkingPoint(0.25, 0.75, 0.5, 0.6),
     )
     assert format_table(result).splitlines() == [
         "87 images, 1000 boxes",
@@ -301,6 +304,8 @@ def test_the_table():
         "",
         "  AR1   AR10  AR100    ARs    ARm    ARl",
         "0.500  0.500  0.500  0.500  0.500  0.500",
+        "",
+        "precision 0.750, recall 0.500, F1 0.600 at the best confidence, 0.250, and IoU 0.50",
         "",
         "class           boxes     AP   AP50",
         "red blood cell   1000  0.250  0.500",

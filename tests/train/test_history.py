@@ -7,12 +7,16 @@ import pytest
 import torch
 
 from detkit.evaluation.coco import ClassResult, CocoResult
-from detkit.train.history import History
+from detkit.evaluation.confidence import WorkingPoint
+from detkit.train.history import History, parse, plain
 from detkit.weights.checkpoint import write_checkpoint
+
+SCALARS = ["AP", "AP50", "precision", "recall", "F1", "confidence"]
 
 
 def scored(ap):
-    return CocoResult({"AP": ap, "AP50": ap}, {"cat": ClassResult(ap, ap, 3)}, 2, 3)
+    point = WorkingPoint(0.25, 0.5, 1.0, 2 / 3)
+    return CocoResult({"AP": ap, "AP50": ap}, {"cat": ClassResult(ap, ap, 3, -1, ap, -1, 0.5, 1.0, 2 / 3)}, 2, 3, (), point)
 
 
 def live(history, epoch, ap=None, loss=1.0):
@@ -59,7 +63,7 @@ def test_columns_that_come_later_leave_earlier_cells_empty(tmp_path):
     live(history, 1, ap=0.5)
     first, second = table(tmp_path / "metrics.csv")
     assert (first["AP"], second["AP"]) == ("", "0.5")
-    assert list(first) == ["epoch", "loss", "loss_box", "loss_class", "AP", "AP50", "lr", "seconds"]
+    assert list(first) == ["epoch", "loss", "loss_box", "loss_class", *SCALARS, "lr", "seconds"]
 
 
 def test_a_stored_history_goes_on_without_doubling_rows(tmp_path):
@@ -72,3 +76,11 @@ def test_a_stored_history_goes_on_without_doubling_rows(tmp_path):
     live(again, 1, ap=0.2)
     assert [(row["epoch"], row["AP"]) for row in table(tmp_path / "metrics.csv")] == [("1", "0.4"), ("2", "0.2")]
     assert again.best == (1, scored(0.4))
+
+
+def test_a_result_of_an_earlier_checkpoint_is_read():
+    stored = plain((3, scored(0.4)))
+    assert parse(stored) == (3, scored(0.4))
+    del stored["point"], stored["unreadable"]
+    stored["classes"]["cat"] = stored["classes"]["cat"][:3]
+    assert parse(stored) == (3, scored(0.4)._replace(point=None, classes={"cat": ClassResult(0.4, 0.4, 3)}))
