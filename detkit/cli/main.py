@@ -14,6 +14,8 @@ COMMANDS = {
     "train": "train a config, or resume a run",
     "eval": "COCO's numbers of a checkpoint",
     "predict": "annotated pictures and JSON from a checkpoint",
+    "check_data": "what is wrong with a data set, with pictures; mended annotations",
+    "split_data": "new splits of a data set: by image, by group, each class in proportion",
     "convert_data": "a data set in another format: COCO, YOLO or VOC",
     "browse": "augmented training images, before and after",
     "profile": "parameters, operations, time and memory of configs, side by side",

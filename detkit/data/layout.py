@@ -54,7 +54,7 @@ def open_data(data: Data, broken: Container[str] = ()) -> Splits:
     reader = find_reader(data)
     train_raw, val_raw = reader.read("train"), reader.read("val")
     names = tuple(train_raw.categories.values())
-    _check_classes(val_raw, names, str(train_raw.where))
+    check_classes(val_raw, names, str(train_raw.where))
     train_raw, stray_notes = _with_strays(train_raw, val_raw, reader, data)
     train, train_notes = pack(train_raw, names)
     val, val_notes = pack(val_raw, names)
@@ -76,11 +76,16 @@ def open_val(data: Data, names: Sequence[str]) -> tuple[Annotations, list[str]]:
         UserError: as for `open_data`.
     """
     raw = find_reader(data).read("val")
-    _check_classes(raw, names, "the detector")
+    check_classes(raw, names, "the detector")
     return pack(raw, tuple(names))
 
 
-def _check_classes(raw: RawSplit, names: Sequence[str], where: str) -> None:
+def check_classes(raw: RawSplit, names: Sequence[str], where: str) -> None:
+    """Check that every category of a split is among the class ``names``, which are those of ``where``.
+
+    Raises:
+        UserError: one isn't.
+    """
     unknown = [name for name in raw.categories.values() if name not in names]
     if unknown:
         raise UserError(

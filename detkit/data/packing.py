@@ -95,7 +95,7 @@ def _pack_boxes(
     entries = raw.annotations
     rows = np.array([row_of.get(entry.get("image_id", -1), -1) for entry in entries], np.int64)
     labels = np.array([label_of.get(entry.get("category_id", -1), -1) for entry in entries], np.int64)
-    xywh = np.array([_four_numbers(entry.get("bbox")) for entry in entries], np.float64).reshape(-1, 4)
+    xywh = np.array([four_numbers(entry.get("bbox")) for entry in entries], np.float64).reshape(-1, 4)
     areas = np.array([_number(entry.get("area")) for entry in entries], np.float64)
     limits = sizes[rows][:, ::-1]
     clipped = _clip(xywh, limits)
@@ -146,5 +146,6 @@ def _whole(value: Any) -> int:
     return value if isinstance(value, int) and abs(value) <= HUGE else 0
 
 
-def _four_numbers(value: Any) -> list[float]:
+def four_numbers(value: Any) -> list[float]:
+    """Return a box as floating-point numbers, not finite where they are none."""
     return [_number(item) for item in value] if isinstance(value, list) and len(value) == 4 else [NAN] * 4

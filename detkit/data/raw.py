@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from detkit.data.spec import Data
 from detkit.errors import UserError
@@ -28,7 +28,8 @@ MOST_PLACES = 5
 """Of what was found: so many are named."""
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found:
     """How often something was found, and the first places."""
 
     count: int
@@ -43,8 +44,8 @@ class Tally:
 
     def add(self, what: str, place: str) -> None:
         """Count one more."""
-        count, places = self.found.get(what, Found(0, ()))
-        self.found[what] = Found(count + 1, (*places, place) if len(places) < MOST_PLACES else places)
+        known = self.found.get(what, Found(0, ()))
+        self.found[what] = Found(known.count + 1, (*known.places, place)[:MOST_PLACES])
 
     def notes(self, where: Path) -> list[str]:
         """Return a line for each kind."""
@@ -85,6 +86,22 @@ class RawSplit:
             return f"{file}, {'object' if file.endswith('.xml') else 'line'} {number}"
         entry = self.annotations[index]
         return f"annotation {entry.get('id')} of image {entry.get('image_id')}"
+
+
+def without_images(raw: RawSplit, rows: set[int]) -> RawSplit:
+    """Return a split without the images ``rows`` (their numbers in ``images``) and their boxes."""
+    if not rows:
+        return raw
+    lost = {raw.images[row]["id"] for row in rows}
+    images = [row for row in range(len(raw.images)) if row not in rows]
+    boxes = [number for number, entry in enumerate(raw.annotations) if entry.get("image_id") not in lost]
+    return replace(
+        raw,
+        images=[raw.images[row] for row in images],
+        paths=[raw.paths[row] for row in images],
+        annotations=[raw.annotations[number] for number in boxes],
+        places=[raw.places[number] for number in boxes] if raw.places else (),
+    )
 
 
 class Reader(Protocol):

@@ -74,7 +74,7 @@ class Workers:
 
     def __init__(self, dataset: Dataset, workers: int | None) -> None:
         self._dataset = _Guarded(dataset)
-        self._count = min(_cores(), MAX_WORKERS) if workers is None else workers
+        self._count = usual_workers() if workers is None else workers
         self._plan = _Plan()
         self._loader: DataLoader[Any] | None = None
         self._running: Generator[Made | UserError, None, None] | None = None
@@ -110,7 +110,7 @@ class Workers:
                 num_workers=self._count,
                 collate_fn=_as_made,
                 pin_memory=torch.cuda.is_available(),
-                worker_init_fn=_start_worker,
+                worker_init_fn=start_worker,
                 persistent_workers=self._count > 0,
                 generator=torch.Generator(),  # else each epoch drew from the global stream, and a resumed run once more
             )
@@ -154,7 +154,7 @@ def _as_made(made: Any) -> Any:
     return made
 
 
-def _start_worker(number: int) -> None:
+def start_worker(number: int = 0) -> None:
     """Prepare a worker process: one thread, and signals left to the main process, which ends its workers itself.
 
     Ctrl-C, ``timeout`` and Slurm signal the whole group. Workers whose main process was killed end by themselves.
@@ -164,5 +164,7 @@ def _start_worker(number: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usual_workers() -> int:
+    """Return how many processes load images where nothing is said: one a core, at most `MAX_WORKERS`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_WORKERS)

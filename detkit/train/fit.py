@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
+from detkit.data.check.boxes import notes_before_training
 from detkit.data.extra import check_transforms
 from detkit.data.layout import open_data
 from detkit.evaluation.coco import CocoResult
@@ -75,7 +76,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     check_transforms(experiment.recipe.augment.extra, experiment.data.shape)
     checkpoint = None if resume is None else checkpoint_to_resume(resume, experiment)
     splits = open_data(experiment.data, set() if resume is None else listed(resume / UNREADABLE))
-    for note in splits.notes:
+    for note in [*splits.notes, *notes_before_training(splits)]:
         tell(note)
     if checkpoint is None:
         detector = new_detector(experiment, len(splits.names))

@@ -14,11 +14,11 @@ from detkit.data import cache, cache_plan, stores
 from detkit.data.augment import Augment
 from detkit.data.cache_plan import CachePlan
 from detkit.data.dataset import Address, TrainDataset
+from detkit.data.files import CACHE_FOLDER as FOLDER
 from detkit.data.images import load_annotated
 from detkit.data.layout import open_data
 from detkit.data.loader import TrainLoader
 from detkit.data.spec import Data
-from detkit.data.files import CACHE_FOLDER as FOLDER
 from detkit.data.views import zooms
 from detkit.errors import UserError
 
