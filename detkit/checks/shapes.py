@@ -93,17 +93,16 @@ def takes_any_width(subject: MapSubject) -> str | None:
     for width in WIDTHS:
         other = subject.wider(width)
         try:
-            module = other.scrambled()
+            check_shapes(other, other.scrambled(), 2, (6, 5))
         except UserError as error:
             refused.append(f"{width} channels are refused: {error}")
             continue
         except (ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
             raise Broken(
-                f"build() breaks at {width} channels: {type(error).__name__}: {error}",
+                f"at {width} channels it breaks: {type(error).__name__}: {error}",
                 "take the largest share that divides (detkit.nn.widths.largest_divisor), "
                 "or refuse the width with a detkit.errors.UserError that says which widths work",
             ) from error
-        check_shapes(other, module, 2, (6, 5))
     return "; ".join(refused) or None
 
 

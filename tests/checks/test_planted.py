@@ -79,6 +79,7 @@ def test_what_follows_from_a_root_is_not_told_again():
     [
         (planted.ForgetsSuper, "begins with super().__init__()"),
         (planted.NamesADevice, "make tensors with device=x.device"),
+        (planted.FoursInForward, "take the largest share that divides"),
         (planted.ReturnsTwo, "return one tensor (B, C, H, W), no tuple"),
     ],
 )
