@@ -69,6 +69,12 @@ class Loaders(LightningDataModule):
             raise UserError(f"trainer.limit_train_batches={limit} leaves none of the {count} batches of an epoch")
         return left
 
+    @property
+    def unreadable(self) -> dict[str, dict[str, str]]:
+        """What is wrong with the images that this process could not read so far, by path, of each split that it has read."""
+        made = {"train": vars(self).get("train_loader"), "val": vars(self).get("val_loader")}
+        return {split: loader.unreadable for split, loader in made.items() if loader is not None}
+
     def train_dataloader(self) -> TrainLoader:
         """Return the training batches."""
         return self.train_loader

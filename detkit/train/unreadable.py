@@ -61,6 +61,5 @@ def _read(file: Path) -> set[str]:
 
 def _lines(trainer: Trainer) -> list[str]:
     """Return a line for each image that this process could not read."""
-    loaders = cast(Loaders, trainer.datamodule)  # type: ignore[attr-defined]
-    found = {"train": loaders.train_loader.unreadable, "val": loaders.val_loader.unreadable}
+    found = cast(Loaders, trainer.datamodule).unreadable  # type: ignore[attr-defined]
     return [f"{split}\t{path}\t{reason}" for split, reasons in found.items() for path, reason in reasons.items()]
