@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from detkit.boxes import lift
 from detkit.nn.attention import SelfAttention, feedforward, held
 from detkit.nn.cached import Cached
+from detkit.nn.fitted import Fit, fitted
 from detkit.nn.widths import largest_divisor
 from detkit.parts import BlockSpec
 
@@ -34,7 +35,8 @@ class AIFI(BlockSpec):
     def build(self, channels: int) -> nn.Module:
         """Return the block for maps of ``channels``."""
         hidden = 4 * channels if self.feedforward is None else self.feedforward
-        return AIFIBlock(channels, self.layers, largest_divisor(channels, self.heads), hidden)
+        heads = largest_divisor(channels, self.heads)
+        return fitted(AIFIBlock(channels, self.layers, heads, hidden), Fit("heads", self.heads, heads, channels))
 
 
 class AIFIBlock(nn.Module):

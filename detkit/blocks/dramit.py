@@ -21,6 +21,7 @@ from torch.nn.functional import normalize, pad
 from detkit.blocks.mobivari import MobiVari
 from detkit.boxes import lift
 from detkit.errors import UserError
+from detkit.nn.fitted import Fit, fitted
 from detkit.nn.norm import ChannelNorm
 from detkit.nn.widths import largest_divisor
 from detkit.parts import BlockSpec
@@ -49,8 +50,9 @@ class DRAMiT(BlockSpec):
 
     def build(self, channels: int) -> nn.Module:
         """Return the block for maps of ``channels``, two or more."""
-        heads = channels // largest_divisor(channels, min(self.head_channels, max(1, channels // 2)))
-        return DRAMiTBlock(channels, heads, self.window_size, self.shift, self.mobivari)
+        width = largest_divisor(channels, min(self.head_channels, max(1, channels // 2)))
+        block = DRAMiTBlock(channels, channels // width, self.window_size, self.shift, self.mobivari)
+        return fitted(block, Fit("head_channels", self.head_channels, width, channels))
 
 
 class DRAMiTOutput(NamedTuple):

@@ -18,6 +18,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 from detkit.nn.conv import ConvNorm, folded_into, relu
 from detkit.nn.excite import SqueezeExcite
+from detkit.nn.fitted import Fit, fitted
 from detkit.nn.norm import frozen
 from detkit.nn.widths import fraction, largest_divisor
 from detkit.parts import BlockSpec, Odd
@@ -53,9 +54,11 @@ class IRMB(BlockSpec):
         if self.operator is not None:
             mixer = self.operator.build(channels if self.attention_first else width)
         else:
-            heads = channels // largest_divisor(channels, self.head_channels)
+            head = largest_divisor(channels, self.head_channels)
+            heads = channels // head
             width = width if self.attention_first else max(1, width // heads) * heads
             mixer = GridAttention(channels, heads, self.window_size)
+            mixer = fitted(mixer, Fit("head_channels", self.head_channels, head, channels))
         activation = ACTIVATIONS[self.activation]
         return IRMBBlock(channels, width, mixer, self.attention_first, self.kernel_size, activation=activation)
 

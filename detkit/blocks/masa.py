@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from detkit.boxes import lift
 from detkit.nn.cached import Cached
+from detkit.nn.fitted import Fit, fitted
 from detkit.nn.widths import largest_divisor
 from detkit.parts import BlockSpec
 
@@ -44,7 +45,8 @@ class MaSA(BlockSpec):
     def build(self, channels: int) -> nn.Module:
         """Return the operator for maps of ``channels``."""
         heads = largest_divisor(channels if channels % 2 else channels // 2, self.heads)
-        return MaSAOperator(channels, Manhattan(heads, channels // heads, self.decomposed, self.decay, self.decay_range))
+        manhattan = Manhattan(heads, channels // heads, self.decomposed, self.decay, self.decay_range)
+        return fitted(MaSAOperator(channels, manhattan), Fit("heads", self.heads, heads, channels))
 
 
 class Relation(NamedTuple):

@@ -13,6 +13,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from detkit.nn.conv import ConvNorm
+from detkit.nn.fitted import Fit, fitted
 from detkit.nn.widths import largest_divisor
 from detkit.parts import BlockSpec
 
@@ -25,7 +26,8 @@ class PSA(BlockSpec):
 
     def build(self, channels: int) -> nn.Module:
         """Return the block for maps of ``channels``."""
-        return PSABlock(channels, channels // largest_divisor(channels, self.head_channels))
+        width = largest_divisor(channels, self.head_channels)
+        return fitted(PSABlock(channels, channels // width), Fit("head_channels", self.head_channels, width, channels))
 
 
 class PSABlock(nn.Module):

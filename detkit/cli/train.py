@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from detkit.cli.config import configured, import_modules, load_config
 from detkit.cli.run import INTERRUPTED, run
-from detkit.cli.show import outline
+from detkit.cli.show import fit_lines, outline
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.overrides import override
@@ -51,7 +51,7 @@ def _train(arguments: argparse.Namespace) -> int:
             from detkit.data.extra import check_transforms  # imports albumentations
 
             check_transforms(experiment.recipe.augment.extra, experiment.data.shape)
-        print(outline(experiment))
+        print("\n".join([outline(experiment), *fit_lines(experiment.model)]))
         return 0
     from detkit.train.fit import fit  # a typo must not wait for lightning
 
