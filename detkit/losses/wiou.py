@@ -92,6 +92,8 @@ def farness(predicted: Tensor, target: Tensor) -> Tensor:
 class RunningMean(nn.Module):
     """An exponential running mean over the batches of all processes.
 
+    It stays in single precision where its module is moved to half: steps of ``momentum`` would be rounded away.
+
     Args:
         momentum: weight of the latest batch.
     """
@@ -102,6 +104,13 @@ class RunningMean(nn.Module):
         super().__init__()
         self.momentum = momentum
         self.register_buffer("value", torch.ones(()))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RunningMean:
+        exact = self.value
+        super()._apply(fn, recurse)
+        if self.value.dtype in (torch.float16, torch.bfloat16):
+            self.value = exact.to(self.value.device)
+        return self
 
     @torch.no_grad()
     def forward(self, values: Tensor, valid: Tensor | None) -> Tensor:

@@ -170,3 +170,13 @@ def test_serves_both_criteria(spec):
     losses = DETRCriterion(box_loss=spec).build(queries.CLASSES, (8, 16, 32))(raw, targets)
     losses["box"].backward()
     assert losses["box"] > 0 and raw.boxes.grad.isfinite().all() and raw.boxes.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_running_mean_of_wiou_moves_in_half_precision_too(dtype):
+    loss, exact = WIoU().build().to(dtype).train(), WIoU().build().train()
+    predicted, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[1.0, 0, 11, 10]])
+    for _ in range(3):
+        found, expected = loss(predicted.to(dtype), target.to(dtype)), exact(predicted, target)
+    assert 0.999 < loss.mean.value.item() == exact.mean.value.item() < 1
+    assert found.item() == pytest.approx(expected.item(), rel=1e-3)
