@@ -33,7 +33,7 @@ def done(rectangles, tmp_path_factory):
     experiment = tiny_experiment(rectangles, tmp_path_factory.mktemp("runs"), epochs=3, eval_every=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return fit(override(experiment, ["logger=tensorboard"]), name="tiny", progress=False)
+        return fit(override(experiment, ["logger=tensorboard", "plots=true"]), name="tiny", progress=False)
 
 
 def rows(run):
@@ -45,7 +45,7 @@ def test_the_run_folder_holds_all_that_the_design_names(done):
     assert done.run.parts[-2:] == ("tiny", "0")
     names = {path.name for path in done.run.iterdir()}
     pictures = {"train_batch_0.jpg", "train_batch_1.jpg", "train_batch_2.jpg", "val_batch.jpg"}
-    assert names == {"best.ckpt", "last.ckpt", "metrics.csv", "config.json", "tensorboard"} | pictures
+    assert names == {"best.ckpt", "last.ckpt", "metrics.csv", "config.json", "plots", "tensorboard"} | pictures
     assert any(path.name.startswith("events") for path in (done.run / "tensorboard").iterdir())
     assert all(path.exists() for path in done.paths.values())
 
@@ -160,7 +160,7 @@ def test_other_data_cannot_take_over_a_run(done, rectangles, tmp_path):
         ("recipe.freeze=backbonne", "no part 'backbonne' with parameters; did you mean 'backbone'"),
         ("trainer.limit_val_batches=0.1", "trainer: .*limit_val_batches"),
         ("trainer.limit_train_batches=0.1", "trainer.limit_train_batches=0.1 leaves none"),
-        ("init=nowhere.ckpt", "there is no checkpoint nowhere.ckpt"),
+        ("init=nowhere.ckpt", "there is no file nowhere.ckpt"),
     ],
 )
 def test_a_mistake_leaves_no_run_folder(rectangles, tmp_path, change, message):
