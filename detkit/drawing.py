@@ -6,7 +6,7 @@ Images are (H, W, 3) uint8 RGB arrays, boxes xyxy in their pixels.
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ CAPTION = (225, 225, 230)
 GAP = 4
 GOLDEN = 0.618033988749895
 
+Color = tuple[int, int, int]
+"""Red, green and blue."""
 Plate = tuple[int, int, int, int]
 """Left, top, right and bottom of what a text is written on."""
 
@@ -46,17 +48,21 @@ def draw(
         names: class names by label; a label without one is written as ``#3``.
         scores: (N,) in [0, 1]; None for ground truth.
     """
+    texts = [_name(int(label), names) for label in labels]
+    if scores is not None:
+        texts = [f"{text} {score:.2f}" for text, score in zip(texts, scores, strict=True)]
+    return draw_boxes(image, boxes, texts, [color_of(int(label)) for label in labels])
+
+
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], colors: Sequence[Color]) -> np.ndarray:
+    """Return a copy of the image with each box in its own colour, under its own text; the first is drawn last, on top."""
     picture = np.ascontiguousarray(image).copy()
     side = max(picture.shape[:2])
     size = min(28, max(12, round(side / 48)))
     corners = np.nan_to_num(boxes).round().clip(-(2**14), 2**14).astype(int).reshape(-1, 4).tolist()
-    texts = [_name(int(label), names) for label in labels]
-    if scores is not None:
-        texts = [f"{text} {score:.2f}" for text, score in zip(texts, scores, strict=True)]
     plates: list[Plate] = []
     for box, text in zip(corners, texts, strict=True):
         plates.append(_place(box, _width(text, size) + 6, round(size * 1.25), picture.shape[:2], plates))
-    colors = [color_of(int(label)) for label in labels]
     for box, color in reversed(list(zip(corners, colors, strict=True))):
         cv2.rectangle(picture, box[:2], box[2:], color, max(1, round(side / 300)), cv2.LINE_AA)
     for plate, text, color in reversed(list(zip(plates, texts, colors, strict=True))):
@@ -99,10 +105,10 @@ def comparison_sheet(
     """
     tiles = []
     for i, found in enumerate(detections[:limit]):
-        image, scale = _fit(_image(batch, i), side)
+        image, scale = fit(_image(batch, i), side)
         shown = found._replace(boxes=found.boxes * scale, names=found.names or tuple(names))
         count = int((found.scores >= confidence).sum())
-        predicted = _caption(draw_detections(image, shown, confidence), f"predictions: {count} from {confidence:.2f} up")
+        predicted = caption(draw_detections(image, shown, confidence), f"predictions: {count} from {confidence:.2f} up")
         tiles += [_target_tile(batch, i, names, side), predicted]
     return sheet(tiles, columns=4 if len(tiles) > 2 else 2)
 
@@ -132,6 +138,31 @@ def sheet(tiles: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray
     return page
 
 
+def fit(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
+    """Return the image with its longer side at ``side``, and the factor: text stays legible on images of any size."""
+    scale = side / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), scale
+
+
+def caption(image: np.ndarray, text: str) -> np.ndarray:
+    """Return the image below a line of text."""
+    strip = np.full((20, image.shape[1], 3), BACKGROUND, np.uint8)
+    _write(strip, text, (4, 14), CAPTION, 13)
+    return np.concatenate([strip, image])
+
+
+def legend(colors: Mapping[str, Color], width: int) -> np.ndarray:
+    """Return a strip that says what colours mean."""
+    strip = np.full((24, width, 3), BACKGROUND, np.uint8)
+    left = 8
+    for word, color in colors.items():
+        cv2.rectangle(strip, (left, 6), (left + 12, 18), color, cv2.FILLED)
+        _write(strip, word, (left + 18, 17), CAPTION, 14)
+        left += 18 + _width(word, 14) + 20
+    return strip
+
+
 def save_picture(path: Path, image: np.ndarray) -> None:
     """Write an RGB image; the suffix says the format.
 
@@ -153,22 +184,8 @@ def _target_tile(batch: Batch, index: int, names: Sequence[str], side: int) -> n
     """Return image ``index`` with its target boxes under a line that says which it is."""
     count = int(batch.targets.counts[index])
     boxes, labels = (value[index, :count].cpu().numpy() for value in (batch.targets.boxes, batch.targets.labels))
-    image, scale = _fit(_image(batch, index), side)
-    return _caption(draw(image, boxes * scale, labels, names), f"image {int(batch.image_ids[index])}, labels: {count}")
-
-
-def _fit(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
-    """Return the image with its longer side at ``side``, and the factor: text stays legible on images of any size."""
-    scale = side / max(image.shape[:2])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), scale
-
-
-def _caption(image: np.ndarray, text: str) -> np.ndarray:
-    """Return the image below a line of text."""
-    strip = np.full((20, image.shape[1], 3), BACKGROUND, np.uint8)
-    _write(strip, text, (4, 14), CAPTION, 13)
-    return np.concatenate([strip, image])
+    image, scale = fit(_image(batch, index), side)
+    return caption(draw(image, boxes * scale, labels, names), f"image {int(batch.image_ids[index])}, labels: {count}")
 
 
 def _place(box: Sequence[int], width: int, height: int, limits: Sequence[int], taken: Sequence[Plate]) -> Plate:

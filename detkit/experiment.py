@@ -25,8 +25,10 @@ class Experiment(Spec):
     """Checkpoint to take initial weights from; what does not fit is reported and left at its initial value."""
     trainer: dict[str, Any] = {}
     """Any argument of Lightning's Trainer: ``trainer.devices=2 trainer.precision=bf16-mixed``."""
-    logger: Literal["csv", "tensorboard"] = "tensorboard"
-    """``metrics.csv`` is always written; TensorBoard events beside it."""
+    logger: Literal["csv", "tensorboard", "wandb", "mlflow"] = "tensorboard"
+    """Who gets numbers and pictures besides the run folder, in which ``metrics.csv`` is always written; csv: nobody."""
+    plots: bool = True
+    """Draw curves, confusion, the worst images and the labels when training or evaluation ends."""
     seed: int = Field(0, ge=0)
     """Of initial weights, order and augmentation."""
     output: str = "runs"

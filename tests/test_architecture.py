@@ -11,7 +11,7 @@ RANKS = {
     0: "errors spec overrides structures boxes",
     1: "parts nn",
     2: "losses data evaluation drawing",
-    3: "blocks resample",
+    3: "blocks resample figures",
     4: "stages",
     5: "backbones necks heads",
     6: "detectors",

@@ -52,7 +52,15 @@ def test_loads_round_trips_and_builds(path):
 
 @pytest.mark.parametrize("path", [cost(path) for path in CONFIGS])
 def test_takes_a_step_and_saves_a_checkpoint_that_loads_safely(path, rectangles, tmp_path):
-    words = ["recipe.epochs=1", "recipe.batch=2", "data.size=64", "data.workers=0", "logger=csv", "trainer.accelerator=cpu"]
+    words = [
+        "recipe.epochs=1",
+        "recipe.batch=2",
+        "data.size=64",
+        "data.workers=0",
+        "logger=csv",
+        "plots=false",
+        "trainer.accelerator=cpu",
+    ]
     experiment = override(load_config(str(path)), [f"data.root={rectangles}", f"output={tmp_path}", *words])
     result = fit(experiment, name=path.stem, progress=False)
     checkpoint = read_checkpoint(result.run / "last.ckpt")
@@ -64,7 +72,15 @@ def test_takes_a_step_and_saves_a_checkpoint_that_loads_safely(path, rectangles,
 @pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_trains_for_an_epoch_on_the_drawn_data(path, drawn, tmp_path):
-    words = ["recipe.epochs=1", "recipe.batch=8", "data.size=96", "data.limit=16", "data.workers=0", "logger=csv"]
+    words = [
+        "recipe.epochs=1",
+        "recipe.batch=8",
+        "data.size=96",
+        "data.limit=16",
+        "data.workers=0",
+        "logger=csv",
+        "plots=false",
+    ]
     words += [f"data.root={drawn}", f"output={tmp_path}", "trainer.accelerator=cpu"]
     result = fit(override(load_config(str(path)), words), name=path.stem, progress=False)
     with (result.run / "metrics.csv").open() as file:

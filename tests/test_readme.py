@@ -16,7 +16,7 @@ from tests.train.tiny import write_rectangles
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("README.md", "README.zh-CN.md")
 SMALL = {
-    "train.py": ["recipe.epochs=1", "recipe.batch=4", "data.size=64", "data.limit=4", "data.workers=0"],
+    "train.py": ["recipe.epochs=1", "recipe.batch=4", "data.size=64", "data.limit=4", "data.workers=0", "plots=false"],
     "browse.py": ["data.size=64", "data.limit=4", "data.workers=0"],
     "profile.py": ["--size=64", "--repeats=1"],
 }

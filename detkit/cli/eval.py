@@ -1,4 +1,4 @@
-"""``tools/eval.py CHECKPOINT [path=value ...]``: COCO's numbers of a checkpoint."""
+"""``tools/eval.py CHECKPOINT [path=value ...]``: COCO's numbers of a checkpoint, and what lies behind them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from detkit.cli.run import run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate; print COCO's 12 numbers and AP by class."""
+    """Evaluate; print COCO's 12 numbers, precision, recall and F1 at the best confidence, and AP by class."""
     parser = argparse.ArgumentParser(
         prog="eval.py",
         usage="%(prog)s CHECKPOINT [path=value ...] [--output DIR]",
-        description="COCO's 12 numbers and AP by class, and results.json in COCO's format.",
+        description="COCO's 12 numbers, precision, recall and F1 at the best confidence, AP by class; "
+        "results.json in COCO's format; curves, confusion and the worst images as PNG and CSV.",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt")
     parser.add_argument(
         "overrides", nargs="*", metavar="path=value", help="data.root=~/mydata data.size=320 model.head.eval_layer=2 ..."
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="of results.json (default: eval/ beside the checkpoint)")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="of results.json and plots/ (default: eval/ beside the checkpoint)"
+    )
     parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
     return run(parser, _evaluate, argv)
 

@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint: COCO's numbers, and all detections in COCO's format."""
+"""Evaluation of a checkpoint: COCO's numbers, all detections in COCO's format, and plots."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from detkit.train.interrupt import ctrl_c_for_the_caller
 from detkit.train.loaders import Loaders
 from detkit.train.module import DetectorModule
 from detkit.train.options import check_trainer
+from detkit.train.plots import PLOTS, draw_plots
 from detkit.train.progress import progress_callback
 from detkit.train.runs import tell
 from detkit.train.trainer import quiet, refusals
@@ -49,7 +50,7 @@ def evaluate(
         checkpoint: ``best.ckpt`` of a run, say.
         overrides: ``data.root=~/mydata`` and the like, on the stored experiment; its ``trainer`` part starts empty, and its
             model may be any that the weights fill exactly: ``model.head.eval_layer=2``.
-        output: where ``results.json`` goes; by default a folder ``eval`` beside the checkpoint.
+        output: where ``results.json`` and ``plots/`` go; by default a folder ``eval`` beside the checkpoint.
         progress: show a bar where standard error is a terminal.
 
     Raises:
@@ -75,7 +76,10 @@ def _score(detector: Detector, experiment: Experiment, names: Sequence[str], fol
         raise UserError(f"trainer.limit_val_batches={trainer.limit_val_batches} leaves nothing to evaluate")
     if trainer.is_global_zero:
         module.metric.write_results(folder / RESULTS)
-    return Evaluation(module.result, {"results": folder / RESULTS})
+        if experiment.plots:
+            draw_plots(module.metric, module.result, val, folder / PLOTS)
+    files = {"results": folder / RESULTS, "plots": folder / PLOTS}
+    return Evaluation(module.result, {name: path for name, path in files.items() if path.exists()})
 
 
 @contextmanager

@@ -21,10 +21,12 @@ from detkit.train.checkpoints import BEST, LAST, file_name
 from detkit.train.history import History
 from detkit.train.interrupt import Interrupted, ctrl_c_for_the_caller
 from detkit.train.loaders import Loaders
+from detkit.train.loggers import check_logger
 from detkit.train.module import DetectorModule
 from detkit.train.optimization import derive
 from detkit.train.options import check_trainer
 from detkit.train.pictures import VAL_PICTURE
+from detkit.train.plots import PLOTS
 from detkit.train.roles import check_model
 from detkit.train.runs import CONFIG, new_run, tell
 from detkit.train.start import check_classes, checkpoint_to_resume, new_detector, note_learning_rate
@@ -72,6 +74,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     """
     started = time.monotonic()
     check_trainer(experiment.trainer)
+    check_logger(experiment.logger)
     check_model(experiment)
     check_transforms(experiment.recipe.augment.extra, experiment.data.shape)
     checkpoint = None if resume is None else checkpoint_to_resume(resume, experiment)
@@ -134,6 +137,7 @@ def _result(run: Path, history: History, interrupted: bool, seconds: float, rank
         "metrics": run / METRICS,
         "config": run / CONFIG,
         "pictures": run / VAL_PICTURE,
+        "plots": run / PLOTS,
         "unreadable": run / UNREADABLE,
         "events": run / "tensorboard",
     }

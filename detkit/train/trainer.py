@@ -10,7 +10,6 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from detkit.errors import UserError
@@ -19,7 +18,9 @@ from detkit.train.averaging import MovingAverage
 from detkit.train.checkpoints import BEST, LAST, RunCheckpoint, SafeCheckpointIO, file_name
 from detkit.train.history import History
 from detkit.train.interrupt import Interruption
+from detkit.train.loggers import make_logger
 from detkit.train.pictures import Pictures
+from detkit.train.plots import PLOTS, Plots
 from detkit.train.progress import progress_callback
 from detkit.train.randomness import RandomStates
 from detkit.train.runs import Configuration
@@ -27,7 +28,7 @@ from detkit.train.unreadable import UNREADABLE, UnreadableImages
 
 METRICS = "metrics.csv"
 LOG_EVERY = 10
-"""Steps between entries of TensorBoard, unless ``trainer.log_every_n_steps`` says otherwise."""
+"""Steps between entries of the logger, unless ``trainer.log_every_n_steps`` says otherwise."""
 
 BY_DESIGN = (
     "Checkpoint directory .* exists and is not empty",
@@ -54,14 +55,13 @@ def make_trainer(experiment: Experiment, run: Path, history: History, progress: 
     """
     recipe = experiment.recipe
     options = {"log_every_n_steps": LOG_EVERY} | experiment.trainer
-    logger = TensorBoardLogger(run, name="tensorboard", version="") if experiment.logger == "tensorboard" else False
     with refusals(ValueError, TypeError):
         return Trainer(
             **options,
             max_epochs=recipe.epochs,
             gradient_clip_val=recipe.clip,
             callbacks=_callbacks(experiment, run, history, progress, ranked),
-            logger=logger,
+            logger=make_logger(experiment.logger, run),
             plugins=[SafeCheckpointIO()],
             default_root_dir=run,
             enable_progress_bar=progress,
@@ -73,7 +73,7 @@ def make_trainer(experiment: Experiment, run: Path, history: History, progress: 
 
 
 def _callbacks(experiment: Experiment, run: Path, history: History, progress: bool, ranked: bool) -> list[Callback]:
-    """Return the callbacks in the order in which they act: averages and records first, then stopping, then saving."""
+    """Return the callbacks in the order in which they act: averages and records first, then stopping, plots, saving."""
     recipe = experiment.recipe
     callbacks: list[Callback] = []
     if recipe.ema is not None:
@@ -84,7 +84,10 @@ def _callbacks(experiment: Experiment, run: Path, history: History, progress: bo
     if recipe.patience is not None and ranked:
         callbacks.append(EarlyStopping("AP", mode="max", patience=recipe.patience, check_on_train_epoch_end=False))
     best = RunCheckpoint(run, BEST, monitor="AP" if ranked else "epoch")
-    callbacks += [Interruption(run / file_name(LAST)), best, RunCheckpoint(run, LAST)]
+    callbacks.append(Interruption(run / file_name(LAST)))
+    if experiment.plots:
+        callbacks.append(Plots(run / PLOTS, history))
+    callbacks += [best, RunCheckpoint(run, LAST)]
     if recipe.checkpoint_steps is not None:
         callbacks.append(RunCheckpoint(run, LAST, steps=recipe.checkpoint_steps))
     return callbacks

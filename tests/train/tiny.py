@@ -74,6 +74,7 @@ def tiny_experiment(root, output, *, data=None, model=None, **recipe):
         data=Data(root=str(root), size=64, **({"workers": 0} | (data or {}))),
         recipe=Recipe(**(settings | recipe)),
         logger="csv",
+        plots=False,
         output=str(output),
         trainer={"accelerator": "cpu"},
     )
