@@ -49,7 +49,19 @@ def test_train(folder):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"] and all(float(row["loss"]) > 0 for row in rows)
     printed = (folder / "printed.txt").read_text()
-    for word in ("AP", "AP50", "APs", "AR100", "red", "blue", "best epoch", str(Path("runs/yolo11n/0/best.ckpt"))):
+    for word in (
+        "AP",
+        "AP50",
+        "APs",
+        "AR100",
+        "precision",
+        "at the best confidence",
+        "plots",
+        "red",
+        "blue",
+        "best epoch",
+        str(Path("runs/yolo11n/0/best.ckpt")),
+    ):
         assert word in printed, printed
 
 

@@ -63,11 +63,12 @@ def launch(script_folder, data, output, stop, *changes):
 
 def test_two_processes_share_a_run_and_score_every_image_once(data, tmp_path):
     (tmp_path / "runs").mkdir()
-    first, second = launch(tmp_path, data, tmp_path / "runs", "no")
+    first, second = launch(tmp_path, data, tmp_path / "runs", "no", "plots=true")
     assert first == second
     assert first["images"] == 5
     run = tmp_path / "runs" / "run" / "0"
     assert list(run.parent.iterdir()) == [run]
+    assert (run / "plots" / "best" / "f1.png").is_file()
     assert first["numbers"]["AP"] > 0
     alone = evaluate(run / "last.ckpt", ["trainer.accelerator=cpu"], progress=False).result
     assert alone.numbers == pytest.approx(first["numbers"], abs=1e-6)
