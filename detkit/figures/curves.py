@@ -13,6 +13,10 @@ ALL = "all classes"
 """The column of means."""
 NAMED = 10
 """Lines of classes that get a colour and a name; more of them are grey."""
+COLORS = 10
+"""Lines of different colours; further ones are dashed."""
+DOTTED = 60
+"""Epochs up to which each has a dot."""
 
 
 def draw_class_curves(header: Sequence[str], columns: Sequence[np.ndarray], title: str, note: str) -> np.ndarray:
@@ -50,9 +54,10 @@ def draw_epochs(header: Sequence[str], columns: Sequence[np.ndarray], title: str
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
-        for name, values in zip(header[1:], series, strict=True):
+        for number, (name, values) in enumerate(zip(header[1:], series, strict=True)):
             known = values >= 0  # NaN is not
-            axes.plot(epochs[known], values[known], linewidth=1.5, label=name, marker="." if known.sum() < 60 else None)
+            style = "-" if number < COLORS else "--"
+            axes.plot(epochs[known], values[known], style, label=name, marker="." if known.sum() < DOTTED else None)
         axes.set(xlabel=header[0], title=title, ylim=(0, None))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))

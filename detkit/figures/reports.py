@@ -24,6 +24,8 @@ CURVES = {"precision_recall": "precision", "precision": "precision", "recall": "
 MATRICES = {"confusion": "boxes", "confusion_normalised": "shares of each row"}
 """What is in the cells, by file."""
 WORST = ("worst_missed", "worst_false")
+SCORES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "precision", "recall", "F1")
+"""The numbers of an evaluation that are drawn by epoch; ``metrics.csv`` has all."""
 EPOCHS = {"losses": "training losses", "scores": "evaluation"}
 """Titles by file."""
 
@@ -81,7 +83,7 @@ def draw_run(folder: Path, rows: Sequence[Mapping[str, float]], train: Annotatio
     pictures = draw_labels(folder)
     names = list(dict.fromkeys(name for row in rows for name in row))
     losses = [name for name in names if name.startswith("loss")]
-    scores = [name for name in names if name not in {"epoch", "lr", "seconds", *losses}]
+    scores = [name for name in SCORES if name in names]
     for stem, chosen in zip(EPOCHS, (losses, scores), strict=True):
         header = ("epoch", *chosen)
         write_table(folder / f"{stem}.csv", header, ([row.get(name, float("nan")) for name in header] for row in rows))

@@ -55,8 +55,8 @@ def test_a_resumed_run_draws_anew_from_all_epochs(stopped):
     folder = run / "plots"
     assert (drawn(folder), drawn(folder / "best"), drawn(folder / "last")) == (RUN, PICTURES, PICTURES)
     header, rows = read_table(folder / "scores.csv")
-    assert [row[0] for row in rows] == ["1", "2"] and header[-4:] == ["precision", "recall", "F1", "confidence"]
-    assert numbers(rows[1][1:]) == pytest.approx(list(result.last.scalars().values()), abs=1e-5)
+    assert [row[0] for row in rows] == ["1", "2"] and header[-3:] == ["precision", "recall", "F1"]
+    assert numbers(rows[1][1:]) == pytest.approx([result.last.scalars()[name] for name in header[1:]], abs=1e-5)
     for name, scored in (("best", result.best), ("last", result.last)):
         _, classes = read_table(folder / name / "classes.csv")
         assert [float(row[2]) for row in classes] == pytest.approx([item.ap for item in scored.classes.values()], abs=1e-5)
