@@ -20,7 +20,7 @@ SHAPE = (64, 96)
 MODELS = {"yolo": small_yolo(), "rtdetr": small_rtdetr()}
 
 
-class Reading(BlockSpec):
+class ReadsWhenBuilt(BlockSpec):
     """Reads a tensor as it is built, which the meta device refuses."""
 
     def build(self, channels):
@@ -62,7 +62,7 @@ def test_parameters_are_those_built_and_operations_those_deployed(name):
 
 def test_a_part_that_reads_tensors_as_it_is_built_is_counted_too():
     plain = count(Subject("plain", small_yolo(), SHAPE), num_classes=3)
-    cost = count(Subject("reading", small_yolo(after={"c5": Reading()}), SHAPE), num_classes=3)
+    cost = count(Subject("reading", small_yolo(after={"c5": ReadsWhenBuilt()}), SHAPE), num_classes=3)
     assert cost.whole.parameters == plain.whole.parameters + 32  # its gate
 
 
@@ -96,7 +96,7 @@ def test_profile_measures_what_it_counts_and_notes_what_fails():
 def test_profiling_leaves_the_random_state_alone():
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    profile([Subject("one", small_yolo(after={"c5": Reading()}), SHAPE)], 3, torch.device("cpu"), repeats=1)
+    profile([Subject("one", small_yolo(after={"c5": ReadsWhenBuilt()}), SHAPE)], 3, torch.device("cpu"), repeats=1)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
