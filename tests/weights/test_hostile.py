@@ -227,7 +227,7 @@ def test_a_program_that_is_no_description_of_weights(payload, container, tmp_pat
 @pytest.mark.parametrize(
     "target",
     [os.system, eval, exec, importlib.import_module, subprocess.check_output, operator.attrgetter("a"), functools.reduce],
-    ids=str,
+    ids=lambda target: getattr(target, "__name__", "attrgetter"),
 )
 def test_what_an_attacker_would_pickle(target, tmp_path):
     """With torch.save, beside true weights."""
