@@ -8,8 +8,8 @@ projects, so that no position is lost. Unlike there, the first block of every st
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
@@ -48,14 +48,35 @@ class PResNet(BackboneSpec):
     def build(self, levels: Sequence[int] | None = None) -> Backbone:
         """Return the backbone with its levels, or those of the strides ``levels``."""
         given = [Level(self.expansion * self.width << index, 4 << index) for index in range(4)]
-        backbone = StagedBackbone(given, levels, stem(self.width, norm_maker(self.norm)), stages(self))
+        backbone = PResNetBackbone(given, levels, stem(self.width, norm_maker(self.norm)), stages(self))
         if self.norm == "frozen":
             backbone.stem.requires_grad_(False)
         return backbone
 
 
+class PResNetBackbone(StagedBackbone):
+    """Stem and stages; timm's ResNet-D of 50 and 101 layers are the same networks, and have a table."""
+
+    timm: ClassVar[Mapping[str, str | None]] = {
+        "conv1.0": "stem.first.conv",
+        "conv1.1": "stem.first.norm",
+        "conv1.3": "stem.second.conv",
+        "conv1.4": "stem.second.norm",
+        "conv1.6": "stem.third.conv",
+        "bn1": "stem.third.norm",
+        **{f"layer{index + 1}": f"stages.{index}.blocks" for index in range(4)},
+    }
+
+
 class ResidualBlock(nn.Module):
     """y = relu(body(x) + shortcut(x))."""
+
+    timm: ClassVar[Mapping[str, str | None]] = {
+        "downsample.1": "shortcut.project.conv",
+        "downsample.2": "shortcut.project.norm",
+        **{f"conv{number}": f"body.{name}.conv" for number, name in enumerate(("first", "second", "third"), 1)},
+        **{f"bn{number}": f"body.{name}.norm" for number, name in enumerate(("first", "second", "third"), 1)},
+    }
 
     def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import nn
 
@@ -64,6 +64,14 @@ class RepViTBackbone(StagedBackbone):
         layers = {"0.c": "first.conv", "0.bn": "first.norm", "2.c": "second.conv", "2.bn": "second.norm"}
         table = {f"features.0.{theirs}": f"stem.{ours}" for theirs, ours in layers.items()}
         return table | {f"features.{number}": name for number, name in enumerate(steps, 1)}
+
+    timm: ClassVar[Mapping[str, str | None]] = {
+        "stem.conv1.c": "stem.first.conv",
+        "stem.conv1.bn": "stem.first.norm",
+        "stem.conv2.c": "stem.second.conv",
+        "stem.conv2.bn": "stem.second.norm",
+        **{f"stages.{index}.downsample.pre_block": f"stages.{index}.before" for index in (1, 2, 3)},
+    }
 
 
 def stem(outputs: int) -> nn.Module:

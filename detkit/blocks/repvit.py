@@ -41,6 +41,7 @@ class RepViTBlockModule(nn.Module):
         "token_mixer.1.fc1": "excite.reduce",
         "token_mixer.1.fc2": "excite.expand",
     }
+    timm: ClassVar[Mapping[str, str | None]] = {"se.fc1": "excite.reduce", "se.fc2": "excite.expand"}
 
     def __init__(self, channels: int, excite: bool, expansion: float = 2.0) -> None:
         super().__init__()
@@ -61,6 +62,13 @@ class RepViTDownsample(nn.Module):
         "token_mixer.0.bn": "depthwise.norm",
         "token_mixer.2.c": "pointwise.conv",
         "token_mixer.2.bn": "pointwise.norm",
+    }
+    timm: ClassVar[Mapping[str, str | None]] = {
+        "spatial_downsample.c": "depthwise.conv",
+        "spatial_downsample.bn": "depthwise.norm",
+        "channel_downsample.c": "pointwise.conv",
+        "channel_downsample.bn": "pointwise.norm",
+        "ffn": "channel_mixer",
     }
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -83,6 +91,7 @@ class BranchedDepthwise(nn.Module):
         "conv1": "pointwise",
         "bn": "norm",
     }
+    timm = official
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -111,6 +120,12 @@ class ChannelMixer(nn.Module):
         "m.0.bn": "expand.norm",
         "m.2.c": "reduce.conv",
         "m.2.bn": "reduce.norm",
+    }
+    timm: ClassVar[Mapping[str, str | None]] = {
+        "conv1.c": "expand.conv",
+        "conv1.bn": "expand.norm",
+        "conv2.c": "reduce.conv",
+        "conv2.bn": "reduce.norm",
     }
 
     def __init__(self, channels: int, expansion: float = 2.0) -> None:

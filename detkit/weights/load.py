@@ -10,62 +10,79 @@ from torch import Tensor, nn
 from detkit.errors import UserError
 from detkit.parts import Backbone
 from detkit.weights import official, rtdetr, ultralytics
+from detkit.weights.overlap import overlapped, overlaps
 from detkit.weights.report import Report
 
-Source = Literal["auto", "ultralytics", "rtdetr", "official"]
+Source = Literal["auto", "ultralytics", "rtdetr", "official", "timm"]
 
 PUBLISHERS = {"ultralytics": ultralytics, "rtdetr": rtdetr}
 """Whose state dicts of whole detectors are known, by source; a backbone alone takes its part of them."""
+
+TABLES = ("official", "timm")
+"""Whose names modules have tables of, by source."""
 
 COUNTER = ".num_batches_tracked"
 """Ends the name of a batch norm's count of batches: no weight, and a frozen norm has none."""
 
 
-def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Source = "auto", strict: bool = False) -> Report:
+def load_weights(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    source: Source = "auto",
+    strict: bool = False,
+    *,
+    overlap: bool = False,
+    part: str = "",
+) -> Report:
     """Copy what fits from ``state`` into ``module``, matched by role; the module keeps its dtype and device.
 
     Args:
         module: a detector, or a part of one whose names ``state`` has.
         state: tensors by name.
         source: whose names they are: a publisher's of whole detectors, or, "official", those of the authors of ``module``'s
-            parts, or of a detector's backbone alone. "auto" takes whichever match most.
+            parts, or of a detector's backbone alone, or timm's of these. "auto" takes whichever match most.
         strict: every tensor of the module and of ``state`` must be matched.
+        overlap: copy what a tensor has in common with one of another shape (`detkit.weights.overlap`).
+        part: a role, as ``backbone``: leave everything else of the module, and of ``state``, alone.
 
     Raises:
         UserError: names that are not recognised, or, where ``strict``, tensors without a match.
     """
-    own = module.state_dict()
-    names = _names(module, own, state, source)
+    state_dict = module.state_dict()
+    names = _names(module, state_dict, state, source)
+    prefix = f"{part}." if part else ""
+    own = {name: tensor for name, tensor in state_dict.items() if name.startswith(prefix)}
+    names = {theirs: ours for theirs, ours in names.items() if ours.startswith(prefix)}
     matched = {ours: state[theirs] for theirs, ours in names.items() if ours in own}
-    reshaped = {
-        ours: (tuple(own[ours].shape), tuple(tensor.shape))
-        for ours, tensor in matched.items()
-        if own[ours].shape != tensor.shape
-    }
-    fitting = {ours: tensor for ours, tensor in matched.items() if ours not in reshaped}
+    other = {ours: tensor for ours, tensor in matched.items() if own[ours].shape != tensor.shape}
+    shapes = {ours: (tuple(own[ours].shape), tuple(tensor.shape)) for ours, tensor in other.items()}
+    mixed = {ours: overlapped(own[ours], tensor) for ours, tensor in other.items() if overlap and overlaps(own[ours], tensor)}
+    fitting = {ours: tensor for ours, tensor in matched.items() if ours not in other}
     report = Report(
         loaded=tuple(name for name in own if name in fitting),
         initial=tuple(name for name in own if name not in matched and not name.endswith(COUNTER)),
-        reshaped=reshaped,
+        reshaped={name: shape for name, shape in shapes.items() if name not in mixed},
         unexpected=tuple(theirs for theirs, ours in names.items() if ours not in own and not ours.endswith(COUNTER)),
-        parameters={name: parameter.numel() for name, parameter in module.named_parameters()},
+        parameters={name: values.numel() for name, values in module.named_parameters() if name in own},
+        overlapped={name: shape for name, shape in shapes.items() if name in mixed},
     )
     if strict and report.fault:
         raise UserError(f"weights: {report.fault}; strict=False loads the rest")
-    module.load_state_dict(fitting, strict=False)
+    module.load_state_dict(fitting | mixed, strict=False)
     return report
 
 
 def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Source) -> dict[str, str]:
     """Return the names of ``state`` -> ours."""
-    if source == "official":
-        if not official.recognises(module):
-            raise UserError(f"weights: no name table for source 'official': none in {type(module).__name__} nor in its parts")
-        return max(_official(module, state), key=lambda names: _matches(own, names))
-    if source != "auto":
+    if source in TABLES:
+        if not official.recognises(module, source):
+            raise UserError(f"weights: no name table for source '{source}': none in {type(module).__name__} nor in its parts")
+        return max(_official(module, state, source), key=lambda names: _matches(own, names))
+    if source in PUBLISHERS:
         return _within(module, PUBLISHERS[source].rename(state))
     foreign = [_within(module, publisher.rename(state)) for publisher in PUBLISHERS.values() if publisher.recognises(state)]
-    tables = [{name: name for name in state}, *_official(module, state), *foreign]
+    authors = [names for source in TABLES for names in _official(module, state, source)]
+    tables = [{name: name for name in state}, *authors, *foreign]
     best = max(tables, key=lambda names: _matches(own, names))
     if not foreign and not _matches(own, best):
         some = ", ".join(list(state)[:3]) or "none at all"
@@ -73,12 +90,12 @@ def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Ten
     return best
 
 
-def _official(module: nn.Module, state: Mapping[str, Tensor]) -> list[dict[str, str]]:
-    """Return authors' names -> ours: of the module, and, where it has a backbone, of that alone."""
+def _official(module: nn.Module, state: Mapping[str, Tensor], table: str) -> list[dict[str, str]]:
+    """Return authors' or timm's names -> ours: of the module, and, where it has a backbone, of that alone."""
     backbone = getattr(module, "backbone", None)
-    tables = [official.rename(module, state)]
+    tables = [official.rename(module, state, table)]
     if isinstance(backbone, Backbone):
-        tables.append({theirs: f"backbone.{ours}" for theirs, ours in official.rename(backbone, state).items()})
+        tables.append({theirs: f"backbone.{ours}" for theirs, ours in official.rename(backbone, state, table).items()})
     return tables
 
 

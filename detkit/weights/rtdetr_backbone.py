@@ -1,4 +1,4 @@
-"""Names of the backbones' tensors in RT-DETR's state dicts (PyTorch, v1 and v2): PResNet and HGNetv2."""
+"""Names of the backbones' tensors in RT-DETR's state dicts (PyTorch, v1 and v2): PResNet and HGNetv2, timm's of it included."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ HGNET: Rules = (
     (r"\bstem3\b", "merge"),
     (r"\bstem4\b", "project"),
     (r"\b(narrow|widen)\.conv\.1\b", r"\1.conv"),  # beside a padding
+    (r"\baggregation\.0\b", "squeeze"),  # timm's name, as the next one
+    (r"\baggregation\.1\b", "excite"),
     (r"\blayers\.0\b", "first"),
     *((rf"\blayers\.{index + 1}\b", f"units.{index}") for index in range(5)),
     (r"\.conv1\b", ".pointwise"),

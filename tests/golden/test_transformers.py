@@ -87,6 +87,26 @@ def test_r50():
     compare(reference("RTDetr", {}), rtdetr("r50", queries=QUERIES))
 
 
+R34 = R18 | {"depths": [3, 4, 6, 3]}
+R34_REST = {"encoder_in_channels": [128, 256, 512], "hidden_expansion": 0.5, "decoder_layers": 4}
+R101_REST = {"encoder_hidden_dim": 384, "encoder_ffn_dim": 2048, "decoder_in_channels": [384] * 3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["RTDetr", "RTDetrV2"])
+@pytest.mark.parametrize(
+    ("size", "resnet", "rest", "slots"),
+    [
+        ("r34", R34, R34_REST, {}),
+        ("r50_m", {}, {"hidden_expansion": 0.5}, {"eval_layer": 6}),  # theirs always runs all layers
+        ("r101", {"depths": [3, 4, 23, 3]}, R101_REST, {}),
+    ],
+    ids=["r34", "r50_m", "r101"],
+)
+def test_other_sizes(family, size, resnet, rest, slots):
+    compare(reference(family, resnet, **rest), rtdetr(size, queries=QUERIES, **slots))
+
+
 @pytest.mark.parametrize(("sampling", "method"), [("bilinear", "default"), ("discrete", "discrete")])
 @pytest.mark.parametrize("points", [4, (2, 3, 7)])
 def test_sampling_of_the_second_version(sampling, method, points):
