@@ -1,10 +1,50 @@
-"""What became of every tensor when weights were loaded."""
+"""What became of every tensor when weights were loaded, as data and as a table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
-COLUMNS = ("loaded", "initial", "reshaped", "unexpected")
+from detkit.errors import UserError
+
+COLUMNS = ("loaded", "overlapped", "initial", "reshaped", "unexpected")
+SHARES = ("parameters", "FLOPs")
+MOST = 3
+"""Names or parts that a sentence tells of."""
+
+Shapes = tuple[tuple[int, ...], tuple[int, ...]]
+"""Ours, the file's."""
+
+
+@dataclass(frozen=True)
+class Cover:
+    """How much of a whole weights were loaded into, counted in parameters (elements) or in FLOPs; covers add up."""
+
+    loaded: int = 0
+    whole: int = 0
+
+    def __add__(self, other: Cover) -> Cover:
+        return Cover(self.loaded + other.loaded, self.whole + other.whole)
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1; 1 of nothing."""
+        return self.loaded / self.whole if self.whole else 1.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """What became of one part: numbers of its tensors, and what of it was loaded."""
+
+    loaded: int = 0
+    overlapped: int = 0
+    initial: int = 0
+    reshaped: int = 0
+    unexpected: int = 0
+    parameters: Cover = Cover()
+    flops: Cover = Cover()
 
 
 @dataclass(frozen=True)
@@ -17,49 +57,133 @@ class Report:
         reshaped: names, ours, of tensors of another shape in the file, with (our shape, the file's); left as they were.
         unexpected: names, the file's, that the module has no place for.
         parameters: elements of each of the module's parameters, by name.
+        overlapped: as ``reshaped``, of tensors that took what the file's has at the same places; the rest was left as it was.
+        products: FLOPs of each of the module's modules on an image, by name, as `with_flops` gave them; none: not counted.
     """
 
     loaded: tuple[str, ...]
     initial: tuple[str, ...]
-    reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    reshaped: dict[str, Shapes]
     unexpected: tuple[str, ...]
     parameters: dict[str, int]
+    overlapped: dict[str, Shapes] = field(default_factory=dict)
+    products: dict[str, int] = field(default_factory=dict)
+
+    def with_flops(self, products: Mapping[str, int]) -> Report:
+        """Return the report with the FLOPs of modules by name, those of the modules that it is about."""
+        homes = {name.partition(".")[0] for name in self.parameters}
+        return replace(self, products={name: count for name, count in products.items() if name.partition(".")[0] in homes})
 
     @property
     def share(self) -> float:
-        """Share of the module's parameters (elements) that were loaded, 0 to 1."""
-        found = sum(self.parameters.get(name, 0) for name in self.loaded)
-        return found / max(1, sum(self.parameters.values()))
+        """Share of the module's parameters (elements) that were loaded, 0 to 1; what was overlapped doesn't count."""
+        return sum((part.parameters for part in self.parts.values()), Cover()).share
 
     @property
-    def parts(self) -> dict[str, dict[str, int]]:
-        """Number of tensors loaded, initial, reshaped and unexpected in each part (backbone, neck, after.c5, ...)."""
-        table: dict[str, dict[str, int]] = {}
+    def flop_share(self) -> float | None:
+        """Share of the FLOPs whose parameters were loaded, 0 to 1; None where FLOPs were not counted."""
+        return sum((part.flops for part in self.parts.values()), Cover()).share if self.products else None
+
+    @property
+    def found(self) -> tuple[int, int]:
+        """Number of the file's tensors that were loaded whole, and of all that it has."""
+        rest = len(self.overlapped) + len(self.reshaped) + len(self.unexpected)
+        return len(self.loaded), len(self.loaded) + rest
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """What became of each part (backbone, neck, after.c5, ...)."""
+        counts: dict[str, dict[str, Any]] = {}
         for column in COLUMNS:
             for name in getattr(self, column):
-                row = table.setdefault(part_of(name), dict.fromkeys(COLUMNS, 0))
-                row[column] += 1
-        return table
+                row = counts.setdefault(part_of(name), {})
+                row[column] = row.get(column, 0) + 1
+        there = set(self.loaded)
+        for name, count in self.parameters.items():
+            row = counts.setdefault(part_of(name), {})
+            row["parameters"] = row.get("parameters", Cover()) + Cover(count * (name in there), count)
+        for name, count in self.products.items():
+            covered = there.issuperset(parameters_of(name, self.parameters))
+            row = counts.setdefault(part_of(name), {})
+            row["flops"] = row.get("flops", Cover()) + Cover(count * covered, count)
+        return {part: Part(**row) for part, row in counts.items()}
 
     @property
     def fault(self) -> str | None:
         """Why the weights do not fill the module exactly, in words; None where they do."""
-        faults = {"missing": self.initial, "of another shape": tuple(self.reshaped), "unexpected": self.unexpected}
+        shapes = (*self.reshaped, *self.overlapped)
+        faults = {"missing": self.initial, "of another shape": shapes, "unexpected": self.unexpected}
         for fault, names in faults.items():
             if names:
-                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                return f"{len(names)} tensors are {fault}: {', '.join(names[:3])}{more}"
+                more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+                return f"{len(names)} tensors are {fault}: {', '.join(names[:MOST])}{more}"
         return None
+
+    def check(self, share: float) -> None:
+        """Check that at least such a share of the parameters, and of the FLOPs where they were counted, was loaded.
+
+        Raises:
+            UserError: less was; names the largest parts that are missing.
+        """
+        if min(self.share, 1.0 if self.flop_share is None else self.flop_share) >= share:
+            return
+        missing = {name: part.parameters.whole - part.parameters.loaded for name, part in self.parts.items()}
+        largest = sorted(filter(missing.get, missing), key=lambda name: -missing[name])[:MOST]
+        parts = ", ".join(f"{name} ({missing[name]:,} of {self.parts[name].parameters.whole:,})" for name in largest)
+        raise UserError(f"{self.summary}, less than {share:.1%}; the largest parts without their parameters: {parts}")
+
+    @property
+    def summary(self) -> str:
+        """The shares that were loaded, in words."""
+        loaded, whole = self.found
+        flops = "" if self.flop_share is None else f" and {self.flop_share:.1%} of the FLOPs"
+        return f"{self.share:.1%} of the parameters{flops} loaded, from {loaded} of the file's {whole} tensors"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """All of it but the module's sizes as plain data, for programs."""
+        shares = {"parameters": self.share, "flops": self.flop_share}
+        tensors = {column: _plain(getattr(self, column)) for column in COLUMNS}
+        return shares | {"parts": {name: asdict(part) for name, part in self.parts.items()}} | tensors
 
     def __str__(self) -> str:
         table = self.parts
         width = max(map(len, [*table, "part"]))
-        lines = [f"{'part':{width}}" + "".join(f"{column:>12}" for column in COLUMNS)]
-        lines += [f"{part:{width}}" + "".join(f"{count:>12}" for count in row.values()) for part, row in table.items()]
-        return "\n".join([*lines, f"{self.share:.1%} of the parameters loaded"])
+        shares = SHARES if self.products else SHARES[:1]
+        lines = [f"{'part':{width}}" + "".join(f"{column:>12}" for column in (*COLUMNS, *shares))]
+        for name, part in table.items():
+            covers = (part.parameters, part.flops)[: len(shares)]
+            words = [f"{getattr(part, column)}" for column in COLUMNS]
+            words += [f"{cover.share:.1%}" if cover.whole else "-" for cover in covers]
+            lines.append(f"{name:{width}}" + "".join(f"{word:>12}" for word in words))
+        return "\n".join([*lines, self.summary])
 
 
 def part_of(name: str) -> str:
     """Return the part of a detector that a tensor belongs to: its first word, or two where the first holds several."""
     first, *rest = name.split(".")
     return f"{first}.{rest[0]}" if first in ("after", "remix", "top") and rest else first
+
+
+def parameters_of(module: str, parameters: Collection[str]) -> list[str]:
+    """Return the parameters that a module computes with.
+
+    They are its own; where it has none, as what multiplies queries by keys, those of the modules within it; and where these
+    have none either, those within the nearest module around it that has some.
+    """
+    for group in _groups(module, parameters):
+        if group:
+            return group
+    return []
+
+
+def _groups(module: str, parameters: Collection[str]) -> Iterator[list[str]]:
+    """Yield the parameters of a module itself, then those below it, below what is around it, and so on."""
+    yield [name for name in parameters if name.rpartition(".")[0] == module]
+    while module:
+        yield [name for name in parameters if name.startswith(f"{module}.")]
+        module = module.rpartition(".")[0]
+
+
+def _plain(names: tuple[str, ...] | dict[str, Shapes]) -> list[str] | dict[str, list[list[int]]]:
+    return {name: [list(shape) for shape in shapes] for name, shapes in names.items()} if isinstance(names, dict) else list(names)

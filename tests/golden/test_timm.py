@@ -48,5 +48,5 @@ def test_they_load_into_a_detectors_backbone():
     detector = yolo11("n", backbone=RepViT(size="m0_9")).build(80)
     for source in ("auto", "timm"):
         report = load_weights(detector, state, source=source)
-        assert report.parts["backbone"]["initial"] == 0 and not report.reshaped
+        assert report.parts["backbone"].initial == 0 and not report.reshaped
         assert {key.split(".")[0] for key in report.unexpected} == {"head"}
