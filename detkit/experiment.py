@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from detkit.data.spec import Data
 from detkit.parts import DetectorSpec
 from detkit.recipes import Recipe, yolo_recipe
 from detkit.spec import Spec
+
+
+class Init(Spec):
+    """Files that initial weights are taken from; a plain text stands for ``weights``.
+
+    Tensors are matched by role. What doesn't fit is reported and left at its initial value.
+    """
+
+    shorthand: ClassVar[str] = "weights"
+
+    weights: str | None = None
+    """File of a whole detector, or of a part that it names, whoever wrote it."""
+    backbone: str | None = None
+    """File that the backbone alone is taken from, after ``weights``: its authors', or of a detector that has one like it."""
+    overlap: bool = False
+    """Copy the leading channels of tensors of another shape: a heuristic for other widths (`detkit.weights.overlap`)."""
+    strict: float | None = Field(None, gt=0, le=1)
+    """Stop where less than this share of the parameters, or of the FLOPs, is loaded whole from each file (of the backbone, for
+    its own). None: never."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {cls.shorthand: value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _names_a_file(self) -> Init:
+        if self.weights is None and self.backbone is None:
+            raise ValueError(
+                "names no file: write init=FILE for a detector's weights, or init.backbone=FILE for its backbone's"
+            )
+        return self
 
 
 class Experiment(Spec):
@@ -21,8 +53,8 @@ class Experiment(Spec):
     """Where the images and boxes are, and their size."""
     recipe: Recipe = yolo_recipe()
     """How to train."""
-    init: str | None = None
-    """Checkpoint to take initial weights from; what does not fit is reported and left at its initial value."""
+    init: Init | None = None
+    """Files to take initial weights from: ``init=FILE`` for a whole detector. None: initial values."""
     trainer: dict[str, Any] = {}
     """Any argument of Lightning's Trainer: ``trainer.devices=2 trainer.precision=bf16-mixed``."""
     logger: Literal["csv", "tensorboard", "wandb", "mlflow"] = "tensorboard"

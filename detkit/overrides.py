@@ -6,6 +6,7 @@ They edit the plain tree of a spec in the order given; the tree is validated onc
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def override(spec: S, assignments: Sequence[str]) -> S:
 
     A path goes through fields, tuple positions (``*`` means every item) and dict keys. A value is tried as text against the
     field's type, then as a literal in which bare names are text and calls are parts: ``IRMB(kernel_size=5)``.
-    ``none`` removes an entry from a dict.
+    ``none`` removes an entry from a dict. A text in place of a spec with a ``shorthand`` sets that field of it: ``init=FILE``.
 
     Raises:
         SpecError: a path that leads nowhere, or a value that does not fit; names the path.
@@ -49,10 +50,13 @@ def override(spec: S, assignments: Sequence[str]) -> S:
 
 def _assign(annotation: Any, node: Any, keys: Sequence[str], text: str, where: str) -> Any:
     """Return ``node`` with the value at ``keys`` replaced."""
-    if not keys:
-        return parse_text(annotation, text, where)
-    key, rest = keys[0], keys[1:]
     specs = spec_classes(annotation)
+    if not keys:
+        short = _shorthand(specs, text)
+        return _assign(annotation, node, [short], text, where) if short else parse_text(annotation, text, where)
+    key, rest = keys[0], keys[1:]
+    if node is None and len(specs) == 1 and not inspect.isabstract(specs[0]):
+        node = {"type": specs[0].__name__} | _defaults(specs[0])
     if isinstance(node, dict) and "type" in node and specs:
         cls = resolve(specs, node["type"], where)
         if key == "type":
@@ -75,6 +79,13 @@ def _assign(annotation: Any, node: Any, keys: Sequence[str], text: str, where: s
     if node is None:
         raise SpecError(where, f"is none, so it has no '{key}'; set {where} first")
     raise SpecError(where, f"is {node!r}, which has no fields, so '{key}' cannot be set")
+
+
+def _shorthand(specs: Sequence[type[Spec]], text: str) -> str | None:
+    """Return the field that a plain text stands for in a field of these specs; None where it stands for the whole."""
+    if text.lower() in NONE:
+        return None
+    return next((cls.shorthand for cls in specs if cls.shorthand and not text.startswith(f"{cls.__name__}(")), None)
 
 
 def _positions(key: str, length: int, where: str) -> range | list[int]:
@@ -107,7 +118,11 @@ def _literal(text: str, annotation: Any, where: str) -> Any:
     try:
         return _plain(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, ValueError):
-        return [part.strip() for part in text.split(",")] if item_annotation(annotation, list) is not None else text
+        return (
+            [part.strip() for part in text.strip(" [](),").split(",")]
+            if item_annotation(annotation, list) is not None
+            else text
+        )
 
 
 def _plain(node: ast.expr) -> Any:

@@ -42,6 +42,9 @@ class Spec(BaseModel):
     home: ClassVar[str] = ""
     """Package (or module) that holds the family's own parts; imported when a name is looked up."""
 
+    shorthand: ClassVar[str] = ""
+    """Field that a text in place of the whole spec stands for, on the command line; none where a text names a part."""
+
     refused: ClassVar[bool] = False
     """A class whose name was taken; it is no part."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from detkit.parts import Detector, DetectorSpec
 from detkit.profiling.flops import Flops, flops_by_role
@@ -73,13 +74,12 @@ def count(subject: Subject, num_classes: int) -> Cost:
     name, model, shape = subject
     detector = built(model, num_classes)
     deployed = detector.fuse()
-    images = torch.zeros(1, 3, *shape, dtype=torch.uint8, device=next(detector.parameters()).device)
     names = {name for name, _ in deployed.named_modules()}
     common = [name for name, _ in detector.named_modules() if name in names]
     own: defaultdict[str, Share] = defaultdict(Share)
     for parameter, values in detector.named_parameters():
         own[_home(parameter, common)] += Share(parameters=values.numel())
-    for role, flops in flops_by_role(deployed, images).items():
+    for role, flops in flops_by_role(deployed, _image(detector, shape)).items():
         own[_home(role, common)] += Share(flops=flops)
     trainable = sum(values.numel() for values in detector.parameters() if values.requires_grad)
     return Cost(name, shape, trainable, {role: own[role] for role in common if role in own})
@@ -93,6 +93,26 @@ def built(model: DetectorSpec, num_classes: int) -> Detector:
     except (RuntimeError, NotImplementedError):
         with torch.random.fork_rng(devices=()):
             return model.build(num_classes)
+
+
+def products(model: DetectorSpec, num_classes: int, shape: tuple[int, int]) -> dict[str, int]:
+    """Return the FLOPs (products alone) of each module of a detector as it is trained, by name, on one image.
+
+    Nothing is computed, unless a part reads tensors as it is built or as it runs.
+    """
+    detector = built(model, num_classes)
+    try:
+        roles = flops_by_role(detector.eval(), _image(detector, shape))
+    except (RuntimeError, NotImplementedError):  # a part that reads a tensor, as in x.mean().item()
+        with torch.random.fork_rng(devices=()):
+            detector = model.build(num_classes).eval()
+            roles = flops_by_role(detector, _image(detector, shape))
+    return {role: flops.products for role, flops in roles.items() if flops.products}
+
+
+def _image(detector: Detector, shape: tuple[int, int]) -> Tensor:
+    """Return a black image of a shape where the detector is."""
+    return torch.zeros(1, 3, *shape, dtype=torch.uint8, device=next(detector.parameters()).device)
 
 
 def _home(name: str, roles: Collection[str]) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.parts import Detector
@@ -18,11 +16,9 @@ from detkit.train.checkpoints import LAST, file_name
 from detkit.train.randomness import seed_all
 from detkit.train.roles import below, check_frozen_norms, check_roles
 from detkit.train.runs import tell
+from detkit.train.transplant import BACKBONE, check_shares, transplant
 from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
-from detkit.weights.load import load_weights
-from detkit.weights.read import read
 
-BACKBONE = "backbone"
 FIXED = ("model", "seed")
 """What a resumed run cannot change."""
 FIXED_RECIPE = ("freeze", "lr_scale")
@@ -39,26 +35,25 @@ def new_detector(experiment: Experiment, num_classes: int) -> Detector:
     detector = experiment.model.build(num_classes)
     check_roles(detector, experiment.recipe.freeze, "recipe.freeze")
     check_roles(detector, experiment.recipe.lr_scale, "recipe.lr_scale")
-    loaded = set() if experiment.init is None else _load(detector, experiment.init)
+    loaded = _transplanted(detector, experiment, num_classes)
     check_frozen_norms(detector, set(detector.state_dict()) - loaded)
     note_slow_backbone(experiment, loaded)
     return detector
 
 
-def _load(detector: Detector, init: str) -> set[str]:
-    """Load what fits from the file ``init``, tell what did, and return the names of the tensors.
+def _transplanted(detector: Detector, experiment: Experiment, num_classes: int) -> set[str]:
+    """Load what fits from the files of ``experiment.init``, tell what did, and return the names of the tensors.
 
     Raises:
-        UserError: it cannot be used.
+        UserError: one cannot be used, or gives less than is asked for.
     """
-    try:
-        report = load_weights(detector, read_weights(Path(init).expanduser()))
-    except UserError as error:
-        raise UserError(f"init={init}: {error}") from None
-    if not report.loaded:
-        raise UserError(f"init={init} holds nothing that fits this model")
-    tell(f"initial weights from {init}\n{report}")
-    return set(report.loaded)
+    if experiment.init is None:
+        return set()
+    found = transplant(detector, experiment, num_classes)
+    for note in (note for one in found for note in one.notes):
+        tell(note)
+    check_shares(experiment.init, found)
+    return {name for one in found for name in one.report.loaded}
 
 
 def note_slow_backbone(experiment: Experiment, loaded: Iterable[str]) -> None:
@@ -82,18 +77,6 @@ def note_learning_rate(experiment: Experiment) -> None:
             f"it is known to train with AdamW up to {largest:g}; write recipe=detr_recipe() in the config, or "
             f"recipe.optimizer=AdamW(lr={largest:g}) or less on the command line"
         )
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file of weights, whoever wrote it, and tell the terms that they come under.
-
-    Raises:
-        UserError: it holds none, is damaged, or may be meant to run code.
-    """
-    weights = read(path)
-    if weights.terms:
-        tell(f"{path}: terms of these weights: {weights.terms}")
-    return weights.state
 
 
 def checkpoint_to_resume(run: Path, experiment: Experiment) -> Path:

@@ -186,4 +186,6 @@ def _groups(module: str, parameters: Collection[str]) -> Iterator[list[str]]:
 
 
 def _plain(names: tuple[str, ...] | dict[str, Shapes]) -> list[str] | dict[str, list[list[int]]]:
-    return {name: [list(shape) for shape in shapes] for name, shapes in names.items()} if isinstance(names, dict) else list(names)
+    return (
+        {name: [list(shape) for shape in shapes] for name, shapes in names.items()} if isinstance(names, dict) else list(names)
+    )

@@ -1,12 +1,11 @@
 """What is told before the first step: nothing of it stops a run."""
 
 import pytest
-import torch
 
-from detkit.errors import UserError
+from detkit.experiment import Init
 from detkit.recipes import SGD, AdamW, detr_recipe, yolo_recipe
 from detkit.train.optimization import derive
-from detkit.train.start import new_detector, note_learning_rate, read_weights
+from detkit.train.start import new_detector, note_learning_rate
 from detkit.weights.checkpoint import PREFIX, header, write_checkpoint
 from tests.train.tiny import tiny_experiment, tiny_model, tiny_rtdetr
 
@@ -50,7 +49,7 @@ def test_a_backbone_with_initial_weights_should_not_be_slowed_down(tmp_path, cap
     caplog.clear()
     state = {PREFIX + name: value for name, value in detector.state_dict().items()}
     write_checkpoint({"state_dict": state} | header(slow, ("red", "blue")), tmp_path / "best.ckpt")
-    new_detector(slow.model_copy(update={"init": str(tmp_path / "best.ckpt")}), 2)
+    new_detector(slow.model_copy(update={"init": Init(weights=str(tmp_path / "best.ckpt"))}), 2)
     assert "slows" not in told(caplog)
 
 
@@ -59,42 +58,4 @@ def test_frozen_norms_take_the_weights_of_norms_that_learn(tmp_path):
     state = {PREFIX + name: value for name, value in new_detector(learns, 2).state_dict().items()}
     write_checkpoint({"state_dict": state} | header(learns, ("red", "blue")), tmp_path / "best.ckpt")
     frozen = tiny_experiment(tmp_path, tmp_path, model=tiny_rtdetr(norm="frozen"))
-    new_detector(frozen.model_copy(update={"init": str(tmp_path / "best.ckpt")}), 2)
-
-
-STATE, OLD = {"conv.weight": torch.ones(1)}, {"conv.weight": torch.zeros(1)}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        STATE,
-        STATE | {"epoch": 3, "date": "2024", "best": None},
-        {"ema": {"module": STATE, "updates": 7}, "model": OLD, "optimizer": {"state": {0: {"step": torch.zeros(1)}}}},
-        {"ema": STATE, "model": OLD},
-        {"ema": {"decay": 0.9, "updates": 7}, "model": STATE, "state_dict": OLD},
-        {"ema": None, "module": STATE, "state_dict": OLD},
-        {"model": {"state_dict": OLD}, "state_dict": STATE, "epoch": 3},
-        {"net": STATE, "epoch": 3},
-    ],
-    ids="-".join,
-)
-def test_weights_are_found_in_their_publishers_wrapping(content, tmp_path):
-    torch.save(content, tmp_path / "published.pth")
-    assert read_weights(tmp_path / "published.pth") == STATE
-
-
-def test_the_terms_of_published_weights_are_told(tmp_path, caplog):
-    names = ("model.9.cv1.conv.weight", "model.22.dfl.conv.weight", "model.22.cv3.0.2.weight")
-    torch.save({"model": {name: torch.ones(1) for name in names}}, tmp_path / "yolov8n.pt")
-    read_weights(tmp_path / "yolov8n.pt")
-    assert "YOLOv8 (Ultralytics): AGPL-3.0" in caplog.text
-
-
-@pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"net": STATE, "other": OLD}, {"model": {"epoch": 3}}], ids=str)
-def test_a_file_without_weights_says_where_they_were_looked_for(content, tmp_path):
-    torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(
-        UserError, match="other.pth is neither a checkpoint .*none under ema.module, ema, .*model, module, state_d"
-    ):
-        read_weights(tmp_path / "other.pth")
+    new_detector(frozen.model_copy(update={"init": Init(weights=str(tmp_path / "best.ckpt"))}), 2)

@@ -12,6 +12,7 @@ from detkit.errors import UserError
 from detkit.necks.pan import PAN
 from detkit.parts import BlockSpec
 from detkit.weights import load_weights
+from detkit.weights.report import Cover, Part
 from detkit.weights.ultralytics import rename
 from detkit.zoo import yolo11, yolov8
 from tests.networks import scrambled, small_yolo
@@ -109,7 +110,7 @@ def test_inserts_only_add(foreign):
     report = load_weights(other, state)
     assert len(report.loaded) == len(state) - 1 and not report.unexpected and not report.reshaped
     assert {name.split(".")[1] for name in report.initial} == set(LEVELS)
-    assert report.parts["after.c5"] == {"loaded": 0, "initial": 3, "reshaped": 0, "unexpected": 0}
+    assert report.parts["after.c5"] == Part(initial=3, parameters=Cover(0, 256 * 256 + 256 + 256))
 
 
 def test_a_swap_touches_its_slot(foreign):
@@ -118,7 +119,7 @@ def test_a_swap_touches_its_slot(foreign):
     report = load_weights(other, state)
     assert all(name.startswith("backbone.stages.") and ".blocks." in name for name in report.initial)
     assert set(report.parts) <= {"backbone", "top.sppf", "top.c2psa", "neck", "head", "model"}
-    assert report.parts["neck"]["initial"] == report.parts["head"]["initial"] == 0
+    assert report.parts["neck"].initial == report.parts["head"].initial == 0
 
 
 def test_other_classes_reshape_the_class_branches_only(foreign):
@@ -138,7 +139,7 @@ def test_own_names_are_taken_as_they_are():
     other = small_yolo(top=()).build(3)
     report = load_weights(other, detector.state_dict())
     assert not report.initial and all(name.startswith("top.") for name in report.unexpected)
-    assert report.parts["top.sppf"]["unexpected"] == 10
+    assert report.parts["top.sppf"].unexpected == 10
 
 
 @pytest.mark.parametrize(("source", "target"), [("batch", "frozen"), ("frozen", "batch")])
@@ -179,8 +180,10 @@ def p2_tail():
 
 def test_report_is_a_table():
     report = load_weights(small_yolo(top=()).build(3), small_yolo().build(3).state_dict())
-    assert str(report).splitlines()[0].split() == ["part", "loaded", "initial", "reshaped", "unexpected"]
-    assert str(report).splitlines()[-1] == "100.0% of the parameters loaded"
+    assert str(report).splitlines()[0].split() == [
+        "part", "loaded", "overlapped", "initial", "reshaped", "unexpected", "parameters"
+    ]  # fmt: skip
+    assert str(report).splitlines()[-1].startswith("100.0% of the parameters loaded, from ")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,6 @@ def test_a_backbones_weights_load_into_a_detector(source):
     state = {name: torch.full(shape, 0.5) for name, shape in record["state"].items()}
     detector = yolov8("n", backbone=EMO(size="1m")).build(80)
     report = load_weights(detector, state, source=source)
-    assert report.parts["backbone"]["initial"] == 0 and not report.reshaped
+    assert report.parts["backbone"].initial == 0 and not report.reshaped
     assert set(report.unexpected) == {"norm.norm.weight", "norm.norm.bias", "head.weight", "head.bias"}
     assert (detector.backbone.stages[3].blocks[2].mixer.query_key.weight == 0.5).all()
