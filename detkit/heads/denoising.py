@@ -53,6 +53,9 @@ class Denoising(nn.Module):
         box_noise: largest displacement of a corner, in half sides; from one to two times that in queries with much noise.
     """
 
+    class_tensors = ("embedding.weight",)
+    """Names of those with a row for each class; the last row is that of no class."""
+
     def __init__(self, places: int, channels: int, num_classes: int, label_noise: float, box_noise: float) -> None:
         super().__init__()
         self.places, self.num_classes = places, num_classes

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from detkit.heads.branches import ConvBranch
@@ -31,6 +31,9 @@ class DenseHead(HeadSpec):
     """Predicts the distances."""
     class_branch: BranchSpec = ConvBranch()
     """Predicts the classes."""
+    class_width: PositiveInt | None = None
+    """Channels inside the class branches; none for the published rule, which asks for as many as there are classes (100 at
+    most) and no fewer than the finest map's. A run whose ``init`` holds such branches keeps their width."""
     bins: int = Field(16, ge=2)
     """Of each distance: 0, 1, ... strides."""
 
@@ -40,14 +43,19 @@ class DenseHead(HeadSpec):
 
 
 class DenseHeadModule(nn.Module):
-    """``box_branch`` and ``class_branch`` hold one branch a level, named p3, p4, ..."""
+    """``box_branch`` and ``class_branch`` hold one branch a level, named p3, p4, ...
+
+    Attributes:
+        class_tensors: names of those with a row for each class.
+    """
 
     def __init__(self, spec: DenseHead, levels: Sequence[Level], num_classes: int) -> None:
         super().__init__()
         self.bins = spec.bins
         self.strides = tuple(level.stride for level in levels)
         finest = levels[0].channels
-        box_hidden, class_hidden = max(16, finest // 4, 4 * spec.bins), max(finest, min(num_classes, 100))
+        box_hidden = max(16, finest // 4, 4 * spec.bins)
+        class_hidden = spec.class_width or max(finest, min(num_classes, 100))
         self.box_branch, self.class_branch = nn.ModuleDict(), nn.ModuleDict()
         for channels, stride in levels:
             name = f"p{Level(channels, stride).number}"
@@ -56,6 +64,8 @@ class DenseHeadModule(nn.Module):
             cells = (PRIOR_SIZE / stride) ** 2
             nn.init.constant_(boxes.get_parameter("predict.bias"), 1.0)
             nn.init.constant_(classes.get_parameter("predict.bias"), math.log(PRIOR_OBJECTS / num_classes / cells))
+        predictions = [f"class_branch.{name}.predict" for name in self.class_branch]
+        self.class_tensors = tuple(f"{name}.{kind}" for name in predictions for kind in ("weight", "bias"))
 
     def forward(self, maps: list[Tensor], targets: Targets | None = None) -> DenseOutput:
         """One (B, channels, H, W) a level -> raw output over the N cells of all levels; targets are not used."""

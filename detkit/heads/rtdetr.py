@@ -103,7 +103,11 @@ BORDER = 0.01
 
 
 class RTDETRDecoder(nn.Module):
-    """``layers``, ``classes`` and ``boxes`` hold a module a layer; ``project`` one a level, named p3, p4, ..."""
+    """``layers``, ``classes`` and ``boxes`` hold a module a layer; ``project`` one a level, named p3, p4, ...
+
+    Attributes:
+        class_tensors: names of those with a row for each class.
+    """
 
     def __init__(self, spec: RTDETRHead, levels: Sequence[Level], num_classes: int) -> None:
         super().__init__()
@@ -123,6 +127,7 @@ class RTDETRDecoder(nn.Module):
         )
         self.position = Perceptron(4, 2 * width, width)
         self.classes = nn.ModuleList(nn.Linear(width, num_classes) for _ in range(spec.depth))
+        self.class_tensors = tuple(f"classes.{layer}.{kind}" for layer in range(spec.depth) for kind in ("weight", "bias"))
         self.boxes = nn.ModuleList(Perceptron(width, width, width, 4) for _ in range(spec.depth))
         noise = spec.label_noise, spec.box_noise
         self.denoising = Denoising(spec.denoising, width, num_classes, *noise) if spec.denoising else None

@@ -20,10 +20,12 @@ class Selection(nn.Module):
     """Proposes a box and its classes for every cell, and chooses.
 
     Attributes:
+        class_tensors: names of those with a row for each class.
         everywhere: in training too, all proposals are made so that they take gradients; otherwise only the chosen ones are,
             as nobody reads the others: the same gradients for less time and memory.
     """
 
+    class_tensors = ("classes.weight", "classes.bias")
     everywhere = True
 
     def __init__(self, width: int, num_classes: int) -> None:
