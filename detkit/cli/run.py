@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from detkit.errors import UserError
 
-WRONG_USE, INTERRUPTED = 2, 130
+UNSAVED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 Command = Callable[[argparse.Namespace], int]
 

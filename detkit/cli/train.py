@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detkit.cli.config import configured, import_modules, load_config
-from detkit.cli.run import INTERRUPTED, run
+from detkit.cli.run import INTERRUPTED, UNSAVED, run
 from detkit.cli.show import fit_lines, outline
 from detkit.errors import UserError
 from detkit.experiment import Experiment
@@ -58,7 +58,9 @@ def _train(arguments: argparse.Namespace) -> int:
     result = fit(experiment, name=name, resume=Path(arguments.resume).expanduser() if arguments.resume else None)
     if result.rank == 0:
         print(report(result))
-    return INTERRUPTED if result.interrupted else 0
+    for path in result.unsaved:
+        print(f"error: {path} could not be saved; what is there is older, or nothing", file=sys.stderr)
+    return UNSAVED if result.unsaved else INTERRUPTED if result.interrupted else 0
 
 
 def _experiment(arguments: argparse.Namespace) -> tuple[Experiment, str]:

@@ -17,7 +17,7 @@ from detkit.data.extra import check_transforms
 from detkit.data.layout import open_data
 from detkit.evaluation.coco import CocoResult
 from detkit.experiment import Experiment
-from detkit.train.checkpoints import BEST, LAST, file_name
+from detkit.train.checkpoints import BEST, LAST, SafeCheckpointIO, file_name
 from detkit.train.history import History
 from detkit.train.interrupt import Interrupted, ctrl_c_for_the_caller
 from detkit.train.loaders import Loaders
@@ -47,6 +47,8 @@ class Result:
         seconds: that this call took.
         paths: files of the run folder by what they are.
         rank: which of several processes this is; each has the same result, and the first should tell it.
+        unsaved: checkpoints that could not be written to the end, so that an older file or none is there; known to the first
+            process.
     """
 
     run: Path
@@ -57,6 +59,7 @@ class Result:
     seconds: float
     paths: dict[str, Path]
     rank: int
+    unsaved: tuple[Path, ...]
 
 
 def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None, progress: bool = True) -> Result:
@@ -93,7 +96,8 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     run = resume or _new_run(Path(experiment.output).expanduser() / name)
     history = History(run / METRICS)
     with quiet(), nullcontext() if resume else _discarded_unless_begun(run, history):
-        trainer = make_trainer(experiment, run, history, progress, ranked=ranked)
+        saving = SafeCheckpointIO()
+        trainer = make_trainer(experiment, run, history, progress, saving, ranked=ranked)
         recipe = derive(experiment.recipe, len(splits.train), len(splits.names), trainer.world_size)
         data = experiment.data.model_copy(update={"size": experiment.data.shape})  # what a default meant here
         experiment = experiment.model_copy(update={"recipe": recipe, "data": data})
@@ -106,7 +110,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
                 trainer.fit(module, datamodule=Loaders(experiment, splits.val, splits.train), ckpt_path=checkpoint)
         except Interrupted:
             interrupted = True
-    return _result(run, history, interrupted, time.monotonic() - started, trainer.global_rank)
+    return _result(run, history, interrupted, time.monotonic() - started, trainer.global_rank, saving.unsaved)
 
 
 def _new_run(parent: Path) -> Path:
@@ -130,7 +134,7 @@ def _discard(run: Path) -> None:
     shutil.rmtree(run, ignore_errors=True)
 
 
-def _result(run: Path, history: History, interrupted: bool, seconds: float, rank: int) -> Result:
+def _result(run: Path, history: History, interrupted: bool, seconds: float, rank: int, unsaved: tuple[Path, ...]) -> Result:
     files = {
         "best": run / file_name(BEST),
         "last": run / file_name(LAST),
@@ -150,4 +154,5 @@ def _result(run: Path, history: History, interrupted: bool, seconds: float, rank
         seconds=seconds,
         paths={name: path for name, path in files.items() if path.exists()},
         rank=rank,
+        unsaved=unsaved,
     )

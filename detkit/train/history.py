@@ -16,9 +16,15 @@ from torch import Tensor
 from detkit.errors import UserError
 from detkit.evaluation.coco import ClassResult, CocoResult
 from detkit.evaluation.confidence import WorkingPoint
+from detkit.train.gather import gathered
 from detkit.train.module import DetectorModule
+from detkit.train.runs import told
+from detkit.weights.files import replace_file
 
 Row = dict[str, float]
+
+SHARES = "losses"
+"""Entry of a checkpoint that holds the unfinished row's sums of each of several processes."""
 
 
 class History(Callback):
@@ -36,6 +42,7 @@ class History(Callback):
         self.best: tuple[int, CocoResult] | None = None
         self.last: tuple[int, CocoResult] | None = None
         self._sums: dict[str, Tensor] = {}
+        self._share: dict[str, Tensor] | None = None
         self._latest: dict[str, Tensor] = {}
         self._batches = 0
         self._seconds = 0.0
@@ -96,7 +103,8 @@ class History(Callback):
         row["seconds"] = round(self._elapsed(), 3)
         self.rows.append(row)
         if trainer.is_global_zero:
-            write_table(self.rows, self.file)
+            with told(f"{self.file} is not up to date"):
+                write_table(self.rows, self.file)
 
     def _mean_losses(self, trainer: Trainer) -> Row:
         """Return the mean of each loss over the batches of all processes, and of their sum."""
@@ -107,6 +115,16 @@ class History(Callback):
 
     def _elapsed(self) -> float:
         return self._seconds + time.monotonic() - self._started
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the sums of all processes: each has seen other images."""
+        if trainer.world_size > 1:
+            checkpoint[SHARES] = gathered(trainer, {name: value.cpu() for name, value in self._sums.items()})
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Remember this process's sums; with another number of processes an epoch starts anew, and none are needed."""
+        shares = checkpoint.get(SHARES, ())
+        self._share = shares[trainer.global_rank] if trainer.global_rank < len(shares) else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return finished and unfinished rows as plain data and tensors."""
@@ -123,7 +141,8 @@ class History(Callback):
         """Go on where the checkpoint was saved; rows that were written after it are written anew."""
         self.rows = state_dict["rows"]
         self.best, self.last = parse(state_dict["best"]), parse(state_dict["last"])
-        self._sums, self._batches = state_dict["sums"], state_dict["batches"]
+        self._sums = state_dict["sums"] if self._share is None else self._share
+        self._batches = state_dict["batches"]
         self._seconds = state_dict["seconds"]
 
 
@@ -135,9 +154,7 @@ def write_table(rows: list[Row], file: Path) -> None:
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    aside = file.with_name(f".{file.name}")
-    aside.write_text(text.getvalue(), encoding="utf-8")
-    aside.replace(file)
+    replace_file(file, text.getvalue().encode())
 
 
 def _single(result: CocoResult) -> float:

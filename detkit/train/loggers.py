@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,9 +12,46 @@ import numpy as np
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from detkit.errors import UserError
+from detkit.train.runs import tell
 
 OPTIONAL = ("wandb", "mlflow")
 """Loggers whose package is an extra of the same name."""
+
+
+class EventFiles(TensorBoardLogger):
+    """TensorBoard's files, without which a run goes on: a full disk is told once, and a new file begun when there is room."""
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(run, name="tensorboard", version="")
+        self._failing = False
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add numbers."""
+        with self._going_on():
+            super().log_metrics(metrics, step)
+            self._failing = False
+
+    def save(self) -> None:
+        """Write what is waiting."""
+        with self._going_on():
+            super().save()
+
+    def finalize(self, status: str) -> None:
+        """Close the file."""
+        with self._going_on():
+            super().finalize(status)
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if not isinstance(error, OSError) and not isinstance(error.__cause__, OSError):  # as log_metrics hands it on
+                raise
+            if not self._failing:
+                tell(f"{self.log_dir} could not be written and will lack numbers: {error.__cause__ or error}")
+            self._failing = True
+            self._experiment = None
 
 
 def check_logger(name: str) -> None:
@@ -34,7 +72,7 @@ def make_logger(name: str, run: Path) -> Logger | bool:
     """
     kind, number = run.parent.name, run.name
     if name == "tensorboard":
-        return TensorBoardLogger(run, name="tensorboard", version="")
+        return EventFiles(run)
     if name == "wandb":
         return WandbLogger(name=f"{kind}/{number}", save_dir=run, project=os.environ.get("WANDB_PROJECT", "detkit"))
     if name == "mlflow":

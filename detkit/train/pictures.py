@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from detkit.drawing import batch_sheet, comparison_sheet, save_picture
+from detkit.errors import UserError
 from detkit.structures import Batch
 from detkit.train.module import DetectorModule
+from detkit.train.runs import told
 
 VAL_PICTURE = "val_batch.jpg"
 TRAIN_BATCHES = 3
@@ -26,7 +29,7 @@ class Pictures(Callback):
         """Draw a batch at the start of the run."""
         if trainer.is_global_zero and trainer.current_epoch == 0 and batch_idx < TRAIN_BATCHES:
             names = cast(DetectorModule, pl_module).names
-            save_picture(self.folder / f"train_batch_{batch_idx}.jpg", batch_sheet(batch, names))
+            self._save(f"train_batch_{batch_idx}.jpg", batch_sheet(batch, names))
 
     def on_validation_batch_end(
         self,
@@ -41,4 +44,8 @@ class Pictures(Callback):
         if trainer.is_global_zero and batch_idx == 0:
             module = cast(DetectorModule, pl_module)
             found = module.detector.detect(outputs["predictions"])
-            save_picture(self.folder / VAL_PICTURE, comparison_sheet(batch, found, module.names))
+            self._save(VAL_PICTURE, comparison_sheet(batch, found, module.names))
+
+    def _save(self, name: str, picture: np.ndarray) -> None:
+        with told("pictures", UserError):
+            save_picture(self.folder / name, picture)

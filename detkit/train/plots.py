@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -21,9 +19,11 @@ from detkit.train.interrupt import Interrupted
 from detkit.train.loaders import Loaders
 from detkit.train.loggers import log_pictures
 from detkit.train.module import DetectorModule
-from detkit.train.runs import tell
+from detkit.train.runs import told
 
 PLOTS = "plots"
+FAILED, KINDS = "plots could not be drawn", (ValueError, RuntimeError, ImportError, UserError)
+"""What is told, and of which errors: a run of hours is worth more than its pictures."""
 
 
 class Plots(Callback):
@@ -40,7 +40,7 @@ class Plots(Callback):
         """Write the tables where this epoch is the best so far; its row is in the history already."""
         module = cast(DetectorModule, pl_module)
         if trainer.is_global_zero and module.result is not None and self.history.best is self.history.last:
-            with told():
+            with told(FAILED, *KINDS):
                 write_tables(module.metric, module.result, self.folder / "best")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,18 +50,18 @@ class Plots(Callback):
         module, loaders = cast(DetectorModule, pl_module), cast(Loaders, trainer.datamodule)  # type: ignore[attr-defined]
         assert loaders.train is not None
         pictures: dict[str, np.ndarray] = {}
-        with told():
+        with told(FAILED, *KINDS):
             pictures |= draw_run(self.folder, self.history.rows, loaders.train)
         if self.history.last is not None:
-            with told():
+            with told(FAILED, *KINDS):
                 write_tables(module.metric, self.history.last[1], self.folder / "last")
         read = reader(loaders.val)
         for name in ("best", "last"):
-            with told():
+            with told(FAILED, *KINDS):
                 if (self.folder / name).is_dir():
                     drawn = draw_evaluation(self.folder / name, read)
                     pictures |= {f"{name}/{stem}": picture for stem, picture in drawn.items()}
-        with told():
+        with told(FAILED, *KINDS):
             log_pictures(trainer.logger, pictures, trainer.global_step)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -79,7 +79,7 @@ def write_tables(metric: CocoMetric, result: CocoResult, folder: Path) -> None:
 
 def draw_plots(metric: CocoMetric, result: CocoResult, val: Annotations, folder: Path) -> None:
     """Write and draw the latest evaluation; what fails is told."""
-    with told():
+    with told(FAILED, *KINDS):
         write_tables(metric, result, folder)
         if folder.is_dir():
             draw_evaluation(folder, reader(val))
@@ -95,12 +95,3 @@ def reader(annotations: Annotations) -> ReadImage:
         return load_annotated(path, annotations.size(rows[path]), upright=annotations.upright)
 
     return read
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Tell what goes wrong in drawing, and go on: a run of hours is worth more than its pictures."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, ImportError, UserError) as error:
-        tell(f"plots could not be drawn: {type(error).__name__}: {error}")

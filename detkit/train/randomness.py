@@ -8,7 +8,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, distributed
+from torch import Tensor
+
+from detkit.train.gather import gathered
 
 KEY = "random"
 """Entry of a checkpoint that holds one state a process."""
@@ -83,11 +85,7 @@ class RandomStates(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the states of all processes."""
         mine = random_state() if self._after_training is None else self._after_training
-        states = [mine]
-        if trainer.world_size > 1:
-            states = [mine] * trainer.world_size
-            distributed.all_gather_object(states, mine)
-        checkpoint[KEY] = states
+        checkpoint[KEY] = gathered(trainer, mine)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember this process's states; a process that the run did not have before starts from the seed."""

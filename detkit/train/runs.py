@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,7 @@ from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.spec import to_dict, user_modules
 from detkit.train.module import DetectorModule
+from detkit.weights.files import remove_partials, replace_file
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,15 @@ CONFIG = "config.json"
 def tell(message: str) -> None:
     """Log a warning, in the first of several processes only."""
     log.warning(message)
+
+
+@contextmanager
+def told(what: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Tell of a file that cannot be written, or of errors of further ``kinds``, and go on: a run is worth more than that."""
+    try:
+        yield
+    except (OSError, *kinds) as error:
+        tell(f"{what}: {error if isinstance(error, UserError) else f'{type(error).__name__}: {error}'}")
 
 
 def new_run(parent: Path) -> Path:
@@ -52,7 +63,10 @@ def new_run(parent: Path) -> Path:
 
 
 class Configuration(Callback):
-    """Writes ``config.json`` when training starts: a resumed run that is refused before keeps the one it has."""
+    """Writes ``config.json`` when training starts: a resumed run that is refused before keeps the one it has.
+
+    What a killed run left of files that it was writing goes.
+    """
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -61,7 +75,11 @@ class Configuration(Callback):
         """Write it, in the first of several processes only."""
         module = cast(DetectorModule, pl_module)
         if trainer.is_global_zero:
-            write_config(self.run, module.experiment, module.names)
+            remove_partials(self.run)
+            try:
+                write_config(self.run, module.experiment, module.names)
+            except OSError as error:
+                raise UserError(f"{self.run / CONFIG} cannot be written: {error.strerror or error}") from None
 
 
 def write_config(run: Path, experiment: Experiment, names: Sequence[str]) -> None:
@@ -77,6 +95,5 @@ def write_config(run: Path, experiment: Experiment, names: Sequence[str]) -> Non
             "lightning": lightning.__version__,
         },
     }
-    aside = run / f".{CONFIG}"
-    aside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(run / CONFIG)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    replace_file(run / CONFIG, text.encode())

@@ -40,7 +40,9 @@ BY_DESIGN = (
 """Warnings of Lightning about what detkit does on purpose."""
 
 
-def make_trainer(experiment: Experiment, run: Path, history: History, progress: bool, *, ranked: bool = True) -> Trainer:
+def make_trainer(
+    experiment: Experiment, run: Path, history: History, progress: bool, saving: SafeCheckpointIO, *, ranked: bool = True
+) -> Trainer:
     """Return the Trainer of a run.
 
     Args:
@@ -48,6 +50,7 @@ def make_trainer(experiment: Experiment, run: Path, history: History, progress: 
         run: its folder.
         history: that the run is written to.
         progress: show a bar or lines.
+        saving: writes its checkpoints.
         ranked: AP says which epoch is best and when to stop; else there are no boxes to find, and it is the last one.
 
     Raises:
@@ -62,7 +65,7 @@ def make_trainer(experiment: Experiment, run: Path, history: History, progress: 
             gradient_clip_val=recipe.clip,
             callbacks=_callbacks(experiment, run, history, progress, ranked),
             logger=make_logger(experiment.logger, run),
-            plugins=[SafeCheckpointIO()],
+            plugins=[saving],
             default_root_dir=run,
             enable_progress_bar=progress,
             enable_model_summary=False,

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import distributed
 
+from detkit.train.gather import gathered
 from detkit.train.loaders import Loaders
-from detkit.train.runs import tell
+from detkit.train.runs import tell, told
+from detkit.weights.files import replace_file
 
 UNREADABLE = "unreadable.txt"
 
@@ -26,11 +27,7 @@ class UnreadableImages(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the list, if there is one."""
-        mine = _lines(trainer)
-        shares = [mine]
-        if trainer.world_size > 1:
-            shares = [mine] * trainer.world_size
-            distributed.all_gather_object(shares, mine)
+        shares = gathered(trainer, _lines(trainer))
         if trainer.is_global_zero:
             self._write({line for share in shares for line in share})
 
@@ -46,7 +43,8 @@ class UnreadableImages(Callback):
         if len(lines) > self._count:
             self._count = len(lines)
             text = "".join(f"{line}\n" for line in sorted(lines))
-            self.file.write_text(text, encoding="utf-8", errors="surrogateescape")
+            with told(f"{self.file} could not be written"):
+                replace_file(self.file, text.encode(errors="surrogateescape"))
             tell(f"images that could not be read and were skipped: {len(lines)}; all of them are in {self.file}")
 
 

@@ -10,7 +10,7 @@ from, under ``current_model_state``. The detector is the attribute ``detector`` 
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 import zipfile
 import zlib
@@ -26,6 +26,7 @@ from torch import Tensor
 from detkit import __version__
 from detkit.errors import UserError
 from detkit.spec import Spec, to_dict, user_modules
+from detkit.weights.files import replace_file
 
 FORMAT = 1
 """What this version writes; it reads this and, through `MIGRATIONS`, all earlier ones."""
@@ -94,18 +95,22 @@ def write_checkpoint(content: dict[str, Any], path: Path) -> None:
         TypeError: something in it is neither plain data nor a tensor and could not be read again; nothing is written.
         OSError: the disk is full or the folder cannot be written to; the old file stays as it was.
     """
+    replace_file(path, packed(content))
+
+
+def packed(content: dict[str, Any]) -> memoryview:
+    """Return the bytes of a checkpoint file.
+
+    They are made in memory: torch's writer hides the error of a file that it cannot write to behind one of its own.
+
+    Raises:
+        TypeError: something in it is neither plain data nor a tensor and could not be read again.
+    """
     for where, value in _objects(content, ""):
         raise TypeError(f"a checkpoint holds plain data and tensors only; {where} is a {type(value).__name__}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        with aside.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getbuffer()
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -14,6 +14,7 @@ from detkit.train import plots
 from detkit.train.evaluate import evaluate
 from detkit.train.fit import fit
 from detkit.train.module import DetectorModule
+from detkit.train.runs import told
 from tests.figures.test_reports import PICTURES
 from tests.train.tiny import tiny_experiment
 
@@ -78,7 +79,7 @@ def test_evaluation_draws_what_the_run_drew(stopped, tmp_path):
 
 @pytest.mark.parametrize("error", [OSError("disk full"), ValueError("odd"), RuntimeError("no font"), UserError("no")])
 def test_what_fails_in_drawing_is_told(error, caplog):
-    with plots.told():
+    with told(plots.FAILED, *plots.KINDS):
         raise error
     assert "plots could not be drawn" in caplog.text and str(error) in caplog.text
 
