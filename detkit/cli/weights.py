@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from detkit.cli.run import WRONG_USE, run
+from detkit.cli.weights_transfer import transfer
 from detkit.spec import suggestion
 from detkit.weights import Weights, read
 from detkit.weights.records import shown
@@ -99,4 +100,5 @@ def some(words: Sequence[str], most: int) -> str:
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "inspect": (inspect, "what is inside: family, classes, parameters, precision, averaged or not, licence"),
+    "transfer": (transfer, "what a model would take from a file, part by part; loads, and trains nothing"),
 }

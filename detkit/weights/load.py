@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from detkit.errors import UserError
 from detkit.parts import Backbone
 from detkit.weights import official, rtdetr, ultralytics
+from detkit.weights.class_rows import class_tensors
 from detkit.weights.overlap import overlapped, overlaps
 from detkit.weights.report import Report
 
@@ -42,7 +43,7 @@ def load_weights(
         source: whose names they are: a publisher's of whole detectors, or, "official", those of the authors of ``module``'s
             parts, or of a detector's backbone alone, or timm's of these. "auto" takes whichever match most.
         strict: every tensor of the module and of ``state`` must be matched.
-        overlap: copy what a tensor has in common with one of another shape (`detkit.weights.overlap`).
+        overlap: copy what a tensor has in common with one of another shape (`detkit.weights.overlap`), but for rows of classes.
         part: a role, as ``backbone``: leave everything else of the module, and of ``state``, alone.
 
     Raises:
@@ -56,7 +57,8 @@ def load_weights(
     matched = {ours: state[theirs] for theirs, ours in names.items() if ours in own}
     other = {ours: tensor for ours, tensor in matched.items() if own[ours].shape != tensor.shape}
     shapes = {ours: (tuple(own[ours].shape), tuple(tensor.shape)) for ours, tensor in other.items()}
-    mixed = {ours: overlapped(own[ours], tensor) for ours, tensor in other.items() if overlap and overlaps(own[ours], tensor)}
+    able = {ours for ours, tensor in other.items() if overlaps(own[ours], tensor)} if overlap else set()
+    mixed = {ours: overlapped(own[ours], other[ours]) for ours in able.difference(class_tensors(module))}
     fitting = {ours: tensor for ours, tensor in matched.items() if ours not in other}
     report = Report(
         loaded=tuple(name for name in own if name in fitting),

@@ -183,6 +183,7 @@ def _groups(module: str, parameters: Collection[str]) -> Iterator[list[str]]:
     while module:
         yield [name for name in parameters if name.startswith(f"{module}.")]
         module = module.rpartition(".")[0]
+    yield list(parameters)
 
 
 def _plain(names: tuple[str, ...] | dict[str, Shapes]) -> list[str] | dict[str, list[list[int]]]:
