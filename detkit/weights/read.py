@@ -123,6 +123,7 @@ def _checkpoint(path: Path, content: Content) -> Weights:
         averaged="current_model_state" in content.value,
         family=family_of(found.weights),
         classes=found.classes,
+        licence=licence if isinstance(licence := content.value.get("licence"), str) else "",
     )
 
 

@@ -1,0 +1,65 @@
+"""The published detectors by name, and which of them a state dict fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from detkit.parts import DetectorSpec
+from detkit.weights.load import COUNTER, PUBLISHERS
+from detkit.weights.read import Weights
+from detkit.zoo import rtdetr, yolo11, yolov8
+from detkit.zoo.rtdetr import SIZES
+from detkit.zoo.yolo import YOLO11, YOLOV8
+
+DETECTORS: dict[str, Callable[[], DetectorSpec]] = {
+    **{f"yolov8{scale}": partial(yolov8, scale) for scale in YOLOV8},
+    **{f"yolo11{scale}": partial(yolo11, scale) for scale in YOLO11},
+    **{f"rtdetr_{size}": partial(rtdetr, size) for size in SIZES},
+}
+
+_COCO = (
+    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,bench,"
+    "bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,"
+    "sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,"
+    "bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,"
+    "toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,"
+    "teddy bear,hair drier,toothbrush"
+)
+COCO = tuple(_COCO.split(","))
+"""Names of COCO's classes in the order of their ids, which is that of published detectors' labels."""
+
+
+def detector_name(state: Mapping[str, Tensor], num_classes: int) -> str | None:
+    """Return the name of the published detector, for so many classes, whose tensors a state dict holds; None for no such."""
+    publisher = next((publisher for publisher in PUBLISHERS.values() if publisher.recognises(state)), None)
+    names = {name: name for name in state} if publisher is None else publisher.rename(state)
+    shapes = {ours: state[theirs].shape for theirs, ours in names.items() if not ours.endswith(COUNTER)}
+    return next((name for name, spec in DETECTORS.items() if _shapes(spec(), num_classes) == shapes), None)
+
+
+def _shapes(spec: DetectorSpec, num_classes: int) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        state = spec.build(num_classes).state_dict()
+    return {name: tensor.shape for name, tensor in state.items() if not name.endswith(COUNTER)}
+
+
+def names_detectors(weights: Weights) -> bool:
+    """Say whether the names are those of detectors, of detkit's or of a publisher's."""
+    own = weights.family is not None and weights.family.name.startswith("detkit")
+    return own or any(publisher.recognises(weights.state) for publisher in PUBLISHERS.values())
+
+
+def row_count(weights: Weights) -> int | None:
+    """Return the number of classes by the shape of what predicts them; None where no known family says where that is."""
+    return weights.family.class_count(weights.state) if weights.family else None
+
+
+def class_names(weights: Weights) -> tuple[str, ...]:
+    """Return class names by label: those in the file, or COCO's for 80 that a publisher of detectors leaves unnamed."""
+    if weights.classes or row_count(weights) != len(COCO):
+        return weights.classes
+    return COCO if names_detectors(weights) else ()
