@@ -21,9 +21,10 @@ def distribution_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     logits = lift(logits)
     target = target.to(logits.dtype).clamp(0, logits.shape[-1] - 1 - MARGIN)
     lower = target.floor()
+    bins = torch.where(lower > 0, lower, 0).long().unsqueeze(-1)  # what is not a number has no bin of its own
     log_p = logits.log_softmax(-1)
-    near = log_p.gather(-1, lower.long().unsqueeze(-1)).squeeze(-1)
-    far = log_p.gather(-1, lower.long().unsqueeze(-1) + 1).squeeze(-1)
+    near = log_p.gather(-1, bins).squeeze(-1)
+    far = log_p.gather(-1, bins + 1).squeeze(-1)
     return -torch.lerp(near, far, target - lower)
 
 

@@ -52,3 +52,9 @@ def test_half_precision_is_lifted_and_extremes_stay_finite(dtype):
     assert loss.dtype == expected_distance(logits).dtype == torch.float32
     assert loss.isfinite().all()
     assert logits.grad.isfinite().all()
+
+
+def test_a_target_that_is_no_number_gives_a_loss_that_is_none():
+    logits = torch.zeros(2, 16, requires_grad=True)
+    lost, kept = distribution_focal_loss(logits, torch.tensor([torch.nan, 3.5]))
+    assert lost.isnan() and kept.isfinite()
