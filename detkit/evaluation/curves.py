@@ -6,12 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+IOUS = np.linspace(0.5, 0.95, 10)
+"""From where up a detection may have found a box."""
+RECALLS = np.linspace(0, 1, 101)
+"""Where precision is read."""
+AREAS = ((0.0, 1e5**2), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e5**2))
+"""In square pixels: all, small, medium, large; both ends belong to them."""
+LIMITS = (1, 10, 100)
+"""Detections that count of an image and class, the best ones."""
+
 
 class Curves(NamedTuple):
     """What COCO's numbers are means of; -1 where there is nothing to find.
 
-    Axes: T the IoU thresholds 0.50 to 0.95, R the recalls 0.00 to 1.00, K the categories in order of id, A the areas (all,
-    small, medium, large), M the detections an image and category (1, 10, 100).
+    Axes: T `IOUS`, R `RECALLS`, K the categories in order of id, A `AREAS`, M `LIMITS`.
 
     Attributes:
         precision: (T, R, K, A, M).
@@ -20,6 +28,12 @@ class Curves(NamedTuple):
 
     precision: np.ndarray
     recall: np.ndarray
+
+    @classmethod
+    def unknown(cls, classes: int) -> Curves:
+        """Return curves of K classes that hold -1 everywhere."""
+        shape = (len(IOUS), len(RECALLS), classes, len(AREAS), len(LIMITS))
+        return cls(np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0))
 
     def summary(self) -> dict[str, float]:
         """Return COCO's twelve numbers under their usual names."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from detkit.boxes import pairwise_iou
 from detkit.evaluation.confidence import ConfidenceCurves, WorkingPoint
+from detkit.evaluation.ground_truth import Truth
 from detkit.evaluation.matches import Matches
 from detkit.evaluation.packed import ScoredBoxes
 
@@ -64,33 +65,6 @@ class Diagnosis(NamedTuple):
     confusion: np.ndarray
     missed: tuple[JudgedImage, ...]
     false: tuple[JudgedImage, ...]
-
-
-class Truth(NamedTuple):
-    """The ground truth of an evaluation as arrays.
-
-    Attributes:
-        image_ids: (A,) int64.
-        labels: (A,) int64, from 0 to K - 1.
-        boxes: (A, 4) float64 xywh in original pixels.
-        wanted: (A,) bool: to be found, being no crowd and of an image that was scored.
-    """
-
-    image_ids: np.ndarray
-    labels: np.ndarray
-    boxes: np.ndarray
-    wanted: np.ndarray
-
-    @classmethod
-    def of(cls, ground_truth: dict[str, Any], image_ids: Sequence[int]) -> Truth:
-        """Return the annotations of a COCO dict; ``image_ids`` are the scored images."""
-        items = ground_truth["annotations"]
-        owners = np.array([item["image_id"] for item in items], np.int64)
-        ids = np.array(sorted(item["id"] for item in ground_truth["categories"]), np.int64)
-        labels = np.searchsorted(ids, np.array([item["category_id"] for item in items], np.int64))
-        crowds = np.array([item["iscrowd"] for item in items], bool)
-        boxes = np.array([item["bbox"] for item in items], np.float64).reshape(-1, 4)
-        return cls(owners, labels, boxes, ~crowds & np.isin(owners, list(image_ids)))
 
 
 class Verdicts(NamedTuple):

@@ -5,9 +5,55 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from detkit.errors import UserError
+
+
+class Truth(NamedTuple):
+    """The ground truth of an evaluation as arrays.
+
+    Attributes:
+        image_ids: (A,) int64.
+        labels: (A,) int64, from 0 to K - 1 in order of category id.
+        boxes: (A, 4) float64 xywh in original pixels.
+        areas: (A,) float64, as annotated.
+        crowds: (A,) bool.
+        scored: (A,) bool: of an image that was scored.
+    """
+
+    image_ids: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    crowds: np.ndarray
+    scored: np.ndarray
+
+    @classmethod
+    def of(cls, ground_truth: dict[str, Any], image_ids: Sequence[int]) -> Truth:
+        """Return the annotations of a complete COCO dict; ``image_ids`` are the scored images."""
+        items = ground_truth["annotations"]
+        owners = np.array([item["image_id"] for item in items], np.int64)
+        return cls(
+            owners,
+            np.searchsorted(sorted_ids(ground_truth), np.array([item["category_id"] for item in items], np.int64)),
+            np.array([item["bbox"] for item in items], np.float64).reshape(-1, 4),
+            np.array([item["area"] for item in items], np.float64),
+            np.array([item["iscrowd"] for item in items], bool),
+            np.isin(owners, np.array(image_ids, np.int64)),
+        )
+
+    @property
+    def wanted(self) -> np.ndarray:
+        """(A,) bool: to be found, being no crowd and of an image that was scored."""
+        return self.scored & ~self.crowds
+
+
+def sorted_ids(ground_truth: dict[str, Any]) -> np.ndarray:
+    """Return the category ids (K,) in their order, which is that of labels."""
+    return np.array(sorted(item["id"] for item in ground_truth["categories"]), np.int64)
 
 
 def complete(ground_truth: dict[str, Any]) -> dict[str, Any]:

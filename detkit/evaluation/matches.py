@@ -24,6 +24,11 @@ class Matches(NamedTuple):
     found: np.ndarray
     counted: np.ndarray
 
+    @classmethod
+    def none(cls, count: int) -> Matches:
+        """Return those of ``count`` detections of which none counts."""
+        return cls(np.full(count, NOTHING, np.int64), np.zeros(count, bool))
+
     @property
     def right(self) -> np.ndarray:
         """(N,) bool: detections that count and found a box."""

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detkit.evaluation.curves import Curves
-from detkit.evaluation.matches import NOTHING, Matches
+from detkit.evaluation.matches import Matches
 from detkit.evaluation.packed import ScoredBoxes
 
 
@@ -44,7 +44,7 @@ def _matches(evaluation: COCOeval, count: int) -> Matches:
     images, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
     starts = range(0, len(evaluation.evalImgs), max(1, images * areas))
     noted = [entry for start in starts for entry in evaluation.evalImgs[start : start + images] if entry is not None]
-    matches = Matches(np.full(count, NOTHING, np.int64), np.zeros(count, bool))
+    matches = Matches.none(count)
     if noted:
         rows = np.fromiter(chain.from_iterable(entry["dtIds"] for entry in noted), np.int64) - 1
         matches.found[rows] = np.concatenate([entry["dtMatches"][0] for entry in noted]).astype(np.int64) - 1
