@@ -8,7 +8,7 @@ from torch import nn
 
 from detkit.experiment import Experiment
 from detkit.parts import BackboneSpec, BlockSpec
-from detkit.profiling.costs import Subject, count, tree
+from detkit.profiling.costs import Subject, count, products, tree
 from detkit.profiling.flops import count_flops
 from detkit.profiling.measure import Deployed, in_turn
 from detkit.profiling.profile import profile
@@ -132,3 +132,28 @@ def test_a_slot_that_is_none_is_refused(slot, words):
     with pytest.raises(Exception, match=words) as caught:
         swaps(Experiment(model=small_yolo()), slot)
     assert isinstance(caught.value, SpecError) or "--rank" in str(caught.value)
+
+
+class ReadingBlock(nn.Module):
+    def forward(self, x):
+        return x * x.mean().item()
+
+
+class ReadsAsItRuns(BlockSpec):
+    def build(self, channels):
+        return ReadingBlock()
+
+
+def test_products_by_module_are_those_of_the_detector_as_it_is_trained():
+    found = products(small_yolo(), 3, (64, 96))
+    with torch.device("meta"):
+        detector = small_yolo().build(3).eval()
+        whole = count_flops(detector, torch.zeros(1, 3, 64, 96))
+    assert sum(found.values()) == whole.products > 0
+    assert found["backbone.stem.conv"] == 2 * 3 * 9 * 8 * 32 * 48
+
+
+def test_products_of_a_part_that_reads_values_are_counted_by_running_it():
+    before = torch.get_rng_state()
+    assert products(small_yolo(after={"c5": ReadsAsItRuns()}), 3, (64, 64)) == products(small_yolo(), 3, (64, 64))
+    assert torch.equal(torch.get_rng_state(), before)
