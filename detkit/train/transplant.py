@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,9 @@ from detkit.errors import UserError
 from detkit.experiment import Experiment, Init
 from detkit.parts import Detector
 from detkit.profiling.costs import products
+from detkit.weights.class_rows import ClassNames
 from detkit.weights.load import load_weights
+from detkit.weights.published import class_names
 from detkit.weights.read import Weights, read
 from detkit.weights.report import Report
 
@@ -39,8 +41,14 @@ class Transplant(NamedTuple):
         yield f"{self.field}: initial weights from {path}\n{self.report}"
 
 
-def transplant(detector: Detector, experiment: Experiment, num_classes: int) -> list[Transplant]:
+def transplant(detector: Detector, experiment: Experiment, num_classes: int, names: Sequence[str] = ()) -> list[Transplant]:
     """Load what fits from the files of ``experiment.init`` into its new detector.
+
+    Args:
+        detector: to load into.
+        experiment: whose detector it is.
+        num_classes: of the detector.
+        names: of its classes by label: what a file holds of classes is matched by name. None: by label, where as many.
 
     Raises:
         UserError: a file cannot be used, or holds nothing that fits.
@@ -48,7 +56,7 @@ def transplant(detector: Detector, experiment: Experiment, num_classes: int) -> 
     init = experiment.init
     if init is None:
         return []
-    found = [_load(detector, init, *source) for source in sources(init)]
+    found = [_load(detector, init, names, *source) for source in sources(init)]
     flops = products(experiment.model, num_classes, experiment.data.shape)
     return [one._replace(report=one.report.with_flops(flops)) for one in found]
 
@@ -76,10 +84,12 @@ def check_shares(init: Init, transplants: list[Transplant]) -> None:
             raise UserError(f"init.strict={init.strict:g}: {field}={weights.path}: {error}") from None
 
 
-def _load(detector: Detector, init: Init, field: str, part: str, file: str) -> Transplant:
+def _load(detector: Detector, init: Init, names: Sequence[str], field: str, part: str, file: str) -> Transplant:
     try:
         weights = read(Path(file).expanduser())
-        report = load_weights(detector, weights.state, overlap=init.overlap, part=part)
+        known = class_names(weights)
+        classes = ClassNames(names, known) if names and known else None
+        report = load_weights(detector, weights.state, overlap=init.overlap, part=part, classes=classes)
     except UserError as error:
         raise UserError(f"{field}={file}: {error}") from None
     if not report.loaded and not report.overlapped:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from detkit.errors import UserError
 from detkit.parts import Backbone
 from detkit.weights import official, rtdetr, ultralytics
-from detkit.weights.class_rows import class_tensors
+from detkit.weights.class_rows import ClassNames, KeptRows, class_tensors, with_class_rows
 from detkit.weights.overlap import overlapped, overlaps
 from detkit.weights.report import Report
 
@@ -34,6 +34,7 @@ def load_weights(
     *,
     overlap: bool = False,
     part: str = "",
+    classes: ClassNames | None = None,
 ) -> Report:
     """Copy what fits from ``state`` into ``module``, matched by role; the module keeps its dtype and device.
 
@@ -45,6 +46,8 @@ def load_weights(
         strict: every tensor of the module and of ``state`` must be matched.
         overlap: copy what a tensor has in common with one of another shape (`detkit.weights.overlap`), but for rows of classes.
         part: a role, as ``backbone``: leave everything else of the module, and of ``state``, alone.
+        classes: names by label of the module's classes and of the file's: where they differ, rows are matched by name, and a
+            class that the file lacks keeps its initial ones. None: label by label, if there are as many.
 
     Raises:
         UserError: names that are not recognised, or, where ``strict``, tensors without a match.
@@ -55,23 +58,35 @@ def load_weights(
     own = {name: tensor for name, tensor in state_dict.items() if name.startswith(prefix)}
     names = {theirs: ours for theirs, ours in names.items() if ours.startswith(prefix)}
     matched = {ours: state[theirs] for theirs, ours in names.items() if ours in own}
+    matched, rows = _by_class(module, matched, classes)
     other = {ours: tensor for ours, tensor in matched.items() if own[ours].shape != tensor.shape}
     shapes = {ours: (tuple(own[ours].shape), tuple(tensor.shape)) for ours, tensor in other.items()}
     able = {ours for ours, tensor in other.items() if overlaps(own[ours], tensor)} if overlap else set()
     mixed = {ours: overlapped(own[ours], other[ours]) for ours in able.difference(class_tensors(module))}
     fitting = {ours: tensor for ours, tensor in matched.items() if ours not in other}
+    taken = matched.keys() | (rows.refused if rows else {})
     report = Report(
         loaded=tuple(name for name in own if name in fitting),
-        initial=tuple(name for name in own if name not in matched and not name.endswith(COUNTER)),
-        reshaped={name: shape for name, shape in shapes.items() if name not in mixed},
+        initial=tuple(name for name in own if name not in taken and not name.endswith(COUNTER)),
+        reshaped={name: shape for name, shape in shapes.items() if name not in mixed} | (rows.refused if rows else {}),
         unexpected=tuple(theirs for theirs, ours in names.items() if ours not in own and not ours.endswith(COUNTER)),
         parameters={name: values.numel() for name, values in module.named_parameters() if name in own},
         overlapped={name: shape for name, shape in shapes.items() if name in mixed},
+        rows=rows,
     )
     if strict and report.fault:
         raise UserError(f"weights: {report.fault}; strict=False loads the rest")
     module.load_state_dict(fitting | mixed, strict=False)
     return report
+
+
+def _by_class(
+    module: nn.Module, state: dict[str, Tensor], classes: ClassNames | None
+) -> tuple[dict[str, Tensor], KeptRows | None]:
+    """Return ``state`` with rows of classes matched by name, and which; nothing is told where there is nothing to match."""
+    if classes is None or tuple(classes.own) == tuple(classes.file) or not set(class_tensors(module)) & state.keys():
+        return state, None
+    return with_class_rows(module, state, classes)
 
 
 def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Source) -> dict[str, str]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from detkit.errors import UserError
+from detkit.weights.class_rows import KeptRows
 
 COLUMNS = ("loaded", "overlapped", "initial", "reshaped", "unexpected")
 SHARES = ("parameters", "FLOPs")
@@ -59,6 +60,7 @@ class Report:
         parameters: elements of each of the module's parameters, by name.
         overlapped: as ``reshaped``, of tensors that took what the file's has at the same places; the rest was left as it was.
         products: FLOPs of each of the module's modules on an image, by name, as `with_flops` gave them; none: not counted.
+        rows: classes that were matched by name; None where nothing was to be matched.
     """
 
     loaded: tuple[str, ...]
@@ -68,6 +70,7 @@ class Report:
     parameters: dict[str, int]
     overlapped: dict[str, Shapes] = field(default_factory=dict)
     products: dict[str, int] = field(default_factory=dict)
+    rows: KeptRows | None = None
 
     def with_flops(self, products: Mapping[str, int]) -> Report:
         """Return the report with the FLOPs of modules by name, those of the modules that it is about."""
@@ -137,14 +140,16 @@ class Report:
         """The shares that were loaded, in words."""
         loaded, whole = self.found
         flops = "" if self.flop_share is None else f" and {self.flop_share:.1%} of the FLOPs"
-        return f"{self.share:.1%} of the parameters{flops} loaded, from {loaded} of the file's {whole} tensors"
+        rows = f"; {self.rows}" if self.rows else ""
+        return f"{self.share:.1%} of the parameters{flops} loaded, from {loaded} of the file's {whole} tensors{rows}"
 
     @property
     def data(self) -> dict[str, Any]:
         """All of it but the module's sizes as plain data, for programs."""
         shares = {"parameters": self.share, "flops": self.flop_share}
         tensors = {column: _plain(getattr(self, column)) for column in COLUMNS}
-        return shares | {"parts": {name: asdict(part) for name, part in self.parts.items()}} | tensors
+        classes = None if self.rows is None else list(self.rows.names)
+        return shares | {"classes": classes, "parts": {name: asdict(part) for name, part in self.parts.items()}} | tensors
 
     def __str__(self) -> str:
         table = self.parts
