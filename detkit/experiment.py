@@ -59,6 +59,8 @@ class Experiment(Spec):
     """Any argument of Lightning's Trainer: ``trainer.devices=2 trainer.precision=bf16-mixed``."""
     logger: Literal["csv", "tensorboard", "wandb", "mlflow"] = "tensorboard"
     """Who gets numbers and pictures besides the run folder, in which ``metrics.csv`` is always written; csv: nobody."""
+    coco: Literal["fast", "pycocotools"] = "fast"
+    """Who computes COCO's numbers: detkit, or pycocotools, which takes some eighty times as long for the same ones."""
     plots: bool = True
     """Draw curves, confusion, the worst images and the labels when training or evaluation ends."""
     seed: int = Field(0, ge=0)

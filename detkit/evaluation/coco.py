@@ -23,7 +23,7 @@ from detkit.evaluation.table import align
 from detkit.structures import Detections
 
 Evaluator = Literal["fast", "pycocotools"]
-"""Who computes: detkit itself, or pycocotools, which takes a hundred times as long for the same numbers."""
+"""Who computes: detkit itself, or pycocotools, which takes some eighty times as long for the same numbers."""
 NAMED = 8
 """Unreadable images that a table names."""
 UNKNOWN = -1

@@ -48,7 +48,8 @@ class DetectorModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Take the ground truth from the data."""
-        self.metric = CocoMetric(self.trainer.datamodule.ground_truth, self.names)  # type: ignore[attr-defined]
+        ground_truth = self.trainer.datamodule.ground_truth  # type: ignore[attr-defined]
+        self.metric = CocoMetric(ground_truth, self.names, self.experiment.coco)
 
     def train(self, mode: bool = True) -> DetectorModule:
         """Set the mode; frozen batch norms stay in evaluation mode."""

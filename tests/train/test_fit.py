@@ -13,6 +13,7 @@ from detkit.cli.config import load_config
 from detkit.data.augment import Augment
 from detkit.data.spec import Data
 from detkit.errors import UserError
+from detkit.evaluation import reference
 from detkit.experiment import Experiment
 from detkit.nn.norm import FrozenNorm
 from detkit.overrides import override
@@ -88,6 +89,14 @@ def test_evaluating_the_checkpoint_gives_the_numbers_of_the_run(done, tmp_path):
     assert scored.result.numbers["AP"] > 0
     halved = evaluate(done.run / "best.ckpt", ["data.limit=3"], output=tmp_path, progress=False)
     assert halved.result.images == 3
+
+
+def test_pycocotools_is_one_word_away_and_gives_the_same_numbers(done, tmp_path, monkeypatch):
+    asked = []
+    match = reference.match_by_pycocotools
+    monkeypatch.setattr(reference, "match_by_pycocotools", lambda *words: asked.append(1) or match(*words))
+    scored = evaluate(done.run / "best.ckpt", ["coco=pycocotools"], output=tmp_path, progress=False)
+    assert scored.result == done.best and asked
 
 
 def test_a_checkpoint_is_evaluated_as_a_model_that_its_weights_fill(done, tmp_path):
