@@ -25,8 +25,13 @@ FIXED_RECIPE = ("freeze", "lr_scale")
 """What it cannot change of the recipe: the optimizer's groups of parameters hang on it."""
 
 
-def new_detector(experiment: Experiment, num_classes: int) -> Detector:
+def new_detector(experiment: Experiment, num_classes: int, names: Sequence[str] = ()) -> Detector:
     """Return the detector with its initial weights, which are a function of the seed and of ``experiment.init``.
+
+    Args:
+        experiment: whose detector it is.
+        num_classes: of the data.
+        names: of the classes by label, by which rows of classes are matched; none: label by label.
 
     Raises:
         UserError: weights that cannot be used, or roles in the recipe that the detector does not have.
@@ -35,13 +40,13 @@ def new_detector(experiment: Experiment, num_classes: int) -> Detector:
     detector = experiment.model.build(num_classes)
     check_roles(detector, experiment.recipe.freeze, "recipe.freeze")
     check_roles(detector, experiment.recipe.lr_scale, "recipe.lr_scale")
-    loaded = _transplanted(detector, experiment, num_classes)
+    loaded = _transplanted(detector, experiment, num_classes, names)
     check_frozen_norms(detector, set(detector.state_dict()) - loaded)
     note_slow_backbone(experiment, loaded)
     return detector
 
 
-def _transplanted(detector: Detector, experiment: Experiment, num_classes: int) -> set[str]:
+def _transplanted(detector: Detector, experiment: Experiment, num_classes: int, names: Sequence[str]) -> set[str]:
     """Load what fits from the files of ``experiment.init``, tell what did, and return the names of the tensors.
 
     Raises:
@@ -49,7 +54,7 @@ def _transplanted(detector: Detector, experiment: Experiment, num_classes: int) 
     """
     if experiment.init is None:
         return set()
-    found = transplant(detector, experiment, num_classes)
+    found = transplant(detector, experiment, num_classes, names)
     for note in (note for one in found for note in one.notes):
         tell(note)
     check_shares(experiment.init, found)

@@ -57,8 +57,7 @@ def load_weights(
     prefix = f"{part}." if part else ""
     own = {name: tensor for name, tensor in state_dict.items() if name.startswith(prefix)}
     names = {theirs: ours for theirs, ours in names.items() if ours.startswith(prefix)}
-    matched = {ours: state[theirs] for theirs, ours in names.items() if ours in own}
-    matched, rows = _by_class(module, matched, classes)
+    matched, rows = _by_class(module, _matched(own, state, names), classes)
     other = {ours: tensor for ours, tensor in matched.items() if own[ours].shape != tensor.shape}
     shapes = {ours: (tuple(own[ours].shape), tuple(tensor.shape)) for ours, tensor in other.items()}
     able = {ours for ours, tensor in other.items() if overlaps(own[ours], tensor)} if overlap else set()
@@ -78,6 +77,21 @@ def load_weights(
         raise UserError(f"weights: {report.fault}; strict=False loads the rest")
     module.load_state_dict(fitting | mixed, strict=False)
     return report
+
+
+def by_role(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of ``state`` that ``module`` has a place for, of whatever shape, by the module's names.
+
+    Raises:
+        UserError: names that are not recognised.
+    """
+    own = module.state_dict()
+    return _matched(own, state, _names(module, own, state, "auto"))
+
+
+def _matched(own: Mapping[str, Tensor], state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the tensors that have a place, by our names."""
+    return {ours: state[theirs] for theirs, ours in names.items() if ours in own}
 
 
 def _by_class(
