@@ -70,7 +70,10 @@ def _experiment(arguments: argparse.Namespace) -> tuple[Experiment, str]:
         return configured(config, overrides)
     stored = Path(arguments.resume).expanduser() / "config.json"
     if not stored.is_file():
-        raise UserError(f"--resume {arguments.resume}: no config.json there; give a run folder, such as runs/yolo11n/0")
+        raise UserError(
+            f"--resume {arguments.resume}: no config.json there; give a run folder, such as runs/yolo11n/0 (one that was "
+            "killed before its first step has none, and nothing to go on from: start it anew)"
+        )
     if config is not None and "=" in config:
         overrides.insert(0, config)
     elif config is not None:

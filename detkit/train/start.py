@@ -12,7 +12,7 @@ from detkit.experiment import Experiment
 from detkit.parts import Detector
 from detkit.recipes import SGD
 from detkit.spec import to_dict
-from detkit.train.checkpoints import LAST, file_name
+from detkit.train.checkpoints import newest_checkpoint
 from detkit.train.randomness import seed_all
 from detkit.train.roles import below, check_frozen_norms, check_roles
 from detkit.train.runs import tell
@@ -90,9 +90,7 @@ def checkpoint_to_resume(run: Path, experiment: Experiment) -> Path:
     Raises:
         UserError: there is none, it is damaged, the run is over, or ``experiment`` is another one's.
     """
-    path = run / file_name(LAST)
-    if not path.is_file():
-        raise UserError(f"{run} has no {path.name} to go on from: it stopped before its first checkpoint; start it anew")
+    path = newest_checkpoint(run)
     content = migrate(read_content(path), path)
     stored, wanted = content["experiment"], to_dict(experiment)
     for field in FIXED:
