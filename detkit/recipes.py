@@ -110,6 +110,8 @@ class Recipe(Spec):
     """Roles that don't train: ``backbone`` or ``backbone.stages.0``."""
     checkpoint_steps: int | None = Field(None, ge=1)
     """Save ``last.ckpt`` every so many optimizer steps too, not only after each epoch. None: after each epoch."""
+    broken_steps: int = Field(5, ge=1)
+    """Stop when so many steps in a row have a loss or a gradient that is not finite; fewer are skipped and told."""
 
 
 def yolo_recipe(**fields: Any) -> Recipe:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
+
+from detkit.train.module import DetectorModule
 
 
 class MovingAverage(WeightAveraging):
@@ -31,10 +33,11 @@ class MovingAverage(WeightAveraging):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Average once an optimizer step; nothing is read from the device."""
+        """Average once an optimizer step that was not dropped; nothing is read from the device."""
         if trainer.global_step > self._latest_update_step:
             assert self._average_model is not None
-            move(self._average_model.module, pl_module, self.weight(trainer.global_step))
+            if not cast(DetectorModule, pl_module).dropped:
+                move(self._average_model.module, pl_module, self.weight(trainer.global_step))
             self._latest_update_step = trainer.global_step
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

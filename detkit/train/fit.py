@@ -17,6 +17,7 @@ from detkit.data.extra import check_transforms
 from detkit.data.layout import open_data
 from detkit.evaluation.coco import CocoResult
 from detkit.experiment import Experiment
+from detkit.train.broken import BROKEN
 from detkit.train.checkpoints import BEST, LAST, SafeCheckpointIO, file_name
 from detkit.train.history import History
 from detkit.train.interrupt import Interrupted, ctrl_c_for_the_caller
@@ -48,6 +49,7 @@ class Result:
         seconds: that this call took.
         paths: files of the run folder by what they are.
         rank: which of several processes this is; each has the same result, and the first should tell it.
+        skipped: steps whose loss or gradient was not finite.
         unsaved: checkpoints that could not be written to the end, so that an older file or none is there; known to the first
             process.
     """
@@ -60,6 +62,7 @@ class Result:
     seconds: float
     paths: dict[str, Path]
     rank: int
+    skipped: int
     unsaved: tuple[Path, ...]
 
 
@@ -112,7 +115,8 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
                 trainer.fit(module, datamodule=Loaders(experiment, splits.val, splits.train), ckpt_path=checkpoint)
         except Interrupted:
             interrupted = True
-    return _result(run, history, interrupted, time.monotonic() - started, trainer.global_rank, saving.unsaved)
+    seconds = time.monotonic() - started
+    return _result(run, history, interrupted, seconds, trainer.global_rank, module.skipped, saving.unsaved)
 
 
 def _new_run(parent: Path) -> Path:
@@ -126,7 +130,7 @@ def _discarded_unless_begun(run: Path, history: History) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not history.begun:
+        if not history.begun and not (run / BROKEN).exists():
             _discard(run)
         raise
 
@@ -136,7 +140,9 @@ def _discard(run: Path) -> None:
     shutil.rmtree(run, ignore_errors=True)
 
 
-def _result(run: Path, history: History, interrupted: bool, seconds: float, rank: int, unsaved: tuple[Path, ...]) -> Result:
+def _result(
+    run: Path, history: History, interrupted: bool, seconds: float, rank: int, skipped: int, unsaved: tuple[Path, ...]
+) -> Result:
     files = {
         "best": run / file_name(BEST),
         "last": run / file_name(LAST),
@@ -145,6 +151,7 @@ def _result(run: Path, history: History, interrupted: bool, seconds: float, rank
         "pictures": run / VAL_PICTURE,
         "plots": run / PLOTS,
         "unreadable": run / UNREADABLE,
+        "broken": run / BROKEN,
         "events": run / "tensorboard",
     }
     return Result(
@@ -156,5 +163,6 @@ def _result(run: Path, history: History, interrupted: bool, seconds: float, rank
         seconds=seconds,
         paths={name: path for name, path in files.items() if path.exists()},
         rank=rank,
+        skipped=skipped,
         unsaved=unsaved,
     )

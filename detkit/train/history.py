@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from detkit.errors import UserError
 from detkit.evaluation.coco import ClassResult, CocoResult
 from detkit.evaluation.confidence import WorkingPoint
 from detkit.train.gather import gathered
@@ -34,6 +34,7 @@ class History(Callback):
         rows: of the finished epochs; an epoch without evaluation has no COCO numbers.
         best: (epoch from 1, result) of the highest AP so far; None where there are no boxes to find.
         last: (epoch from 1, result) of the latest evaluation.
+        begun: whether a batch has been trained on.
     """
 
     def __init__(self, file: Path) -> None:
@@ -43,13 +44,16 @@ class History(Callback):
         self.last: tuple[int, CocoResult] | None = None
         self._sums: dict[str, Tensor] = {}
         self._share: dict[str, Tensor] | None = None
-        self._latest: dict[str, Tensor] = {}
+        self._step: list[dict[str, Tensor]] = []
+        self._steps = 0
         self._batches = 0
+        self.begun = False
         self._seconds = 0.0
         self._started = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of an epoch that is resumed."""
+        """Start the clock of an epoch that is resumed; remember the steps of the run."""
+        self._steps = trainer.global_step
         self._started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -60,54 +64,43 @@ class History(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add up the losses where they are, without reading them."""
-        self._latest = cast(DetectorModule, pl_module).losses
-        for name, loss in self._latest.items():
+        """Add up the losses of a step where they are, without reading them; those of a dropped step are left out."""
+        module, self.begun = cast(DetectorModule, pl_module), True
+        self._step.append(module.losses)
+        stepped, self._steps = trainer.global_step > self._steps, trainer.global_step
+        if stepped:
+            for losses in () if module.dropped else self._step:
+                self._add(losses)
+            self._step = []
+
+    def _add(self, losses: dict[str, Tensor]) -> None:
+        for name, loss in losses.items():
             self._sums[name] = loss + self._sums[name].to(loss.device) if name in self._sums else loss.clone()
         self._batches += 1
-        if trainer.is_last_batch:
-            self._check_loss(trainer)
-
-    @property
-    def begun(self) -> bool:
-        """Whether a batch has been trained on."""
-        return bool(self.rows or self._batches)
-
-    def _check_loss(self, trainer: Trainer) -> None:
-        """Check the latest loss once an epoch, before anything of the epoch is evaluated or saved.
-
-        That of the last batch, not the mean: under 16-mixed one batch may overflow and is skipped.
-
-        Raises:
-            UserError: training has diverged.
-        """
-        loss = trainer.strategy.reduce(sum(self._latest.values()), reduce_op="mean").item()
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at the end of epoch {trainer.current_epoch + 1} (learning rate "
-                f"{trainer.optimizers[0].param_groups[-1]['lr']:g}, trainer.precision {trainer.precision}); nothing of this "
-                "epoch is saved. Write a smaller recipe.optimizer.lr, a recipe.clip, or trainer.precision=32-true"
-            )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the row and write the file."""
         epoch = trainer.current_epoch + 1
-        row: Row = {"epoch": epoch, **self._mean_losses(trainer)}
-        result = cast(DetectorModule, pl_module).result
+        module = cast(DetectorModule, pl_module)
+        row: Row = {"epoch": epoch, **self._mean_losses(trainer, module.losses)}
+        result = module.result
         if result is not None:
             row |= result.scalars()
             self.last = (epoch, result)
             if result.numbers["AP"] >= 0 and (self.best is None or _single(result) > _single(self.best[1])):
                 self.best = self.last
         row["lr"] = trainer.optimizers[0].param_groups[-1]["lr"]
+        row["skipped"] = module.skipped - sum(earlier.get("skipped", 0) for earlier in self.rows)
         row["seconds"] = round(self._elapsed(), 3)
         self.rows.append(row)
         if trainer.is_global_zero:
             with told(f"{self.file} is not up to date"):
                 write_table(self.rows, self.file)
 
-    def _mean_losses(self, trainer: Trainer) -> Row:
-        """Return the mean of each loss over the batches of all processes, and of their sum."""
+    def _mean_losses(self, trainer: Trainer, latest: Iterable[str]) -> Row:
+        """Return the mean of each loss over the batches of all processes, and of their sum; NaN where no step was taken."""
+        if not self._batches:
+            return dict.fromkeys(["loss", *(f"loss_{name}" for name in latest)], math.nan)
         names = list(self._sums)
         means = torch.stack([self._sums[name] for name in names]) / self._batches
         values = trainer.strategy.reduce(means, reduce_op="mean").tolist()

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, distributed
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
 from detkit.data.rescale import random_shape, rescale
@@ -28,7 +29,10 @@ class DetectorModule(LightningModule):
 
     Attributes:
         detector: what is trained.
-        losses: of the latest step, by name, weighted, detached.
+        losses: of the latest batch, by name, weighted, detached.
+        gradient_norm: of the latest step, before clipping; None where nobody measures it.
+        dropped: the latest step was not taken, as it would have spoilt the weights.
+        skipped: how many such steps there were.
         result: of the latest evaluation in this epoch.
         metric: made when training or evaluation starts.
     """
@@ -42,6 +46,8 @@ class DetectorModule(LightningModule):
         self.detector = detector
         self.experiment, self.names = experiment, tuple(names)
         self.losses: dict[str, Tensor] = {}
+        self.gradient_norm: Tensor | None = None
+        self.dropped, self.skipped = False, 0
         self.result: CocoResult | None = None
         self._still = freeze(detector, experiment.recipe.freeze)
         self.train()
@@ -91,17 +97,28 @@ class DetectorModule(LightningModule):
 
         Lightning divides it by the number of batches whose gradients it sums; the recipe's learning rates are for the sum.
         """
-        batch = self._rescaled(batch, batch_idx)
+        batch = self.rescaled(batch, self.trainer.current_epoch, batch_idx)
         losses = self.detector(batch.images, batch.targets)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
         self.log_dict({f"loss_{name}": loss for name, loss in self.losses.items()})
-        return sum(losses.values()) * self.trainer.accumulate_grad_batches
+        return contagious(sum(losses.values())) * self.trainer.accumulate_grad_batches
 
-    def _rescaled(self, batch: Batch, batch_idx: int) -> Batch:
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip; to a norm that was measured already where there is one."""
+        if self.gradient_norm is None or gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            parameters = self.trainer.precision_plugin.main_params(optimizer)
+            clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
+
+    def rescaled(self, batch: Batch, epoch: int, number: int) -> Batch:
+        """Return batch ``number`` of an epoch (both from 0) as multi-scale training has it."""
         amount = self.experiment.recipe.multi_scale
         if not amount:
             return batch
-        key = (self.experiment.seed, self.trainer.current_epoch, batch_idx)
+        key = (self.experiment.seed, epoch, number)
         return rescale(batch, random_shape(batch.images.shape[-2:], amount, max(self.detector.strides), key))
 
     # --- evaluation --------------------------------------------------------------------------------------------------
@@ -133,3 +150,9 @@ class DetectorModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what it takes to rebuild the detector: experiment, class names, format."""
         checkpoint.update(header(self.experiment, self.names))
+
+
+def contagious(loss: Tensor) -> Tensor:
+    """Return the same loss, whose gradient is NaN where the loss is not finite: the norm of the gradient then tells of both."""
+    value = loss.detach()
+    return loss * (1 + (value - value))

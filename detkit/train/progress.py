@@ -137,14 +137,16 @@ class Lines(ProgressBar):
 
 
 def scores(trainer: Trainer, pl_module: LightningModule) -> dict[str, str]:
-    """Return the loss of the latest batch and the latest AP, read from the device, as text."""
+    """Return the loss of the latest batch and the latest AP, read from the device, and how many steps broke, as text."""
     shown = {}
-    losses = cast(DetectorModule, pl_module).losses
+    losses, skipped = cast(DetectorModule, pl_module).losses, cast(DetectorModule, pl_module).skipped
     if losses:
         shown["loss"] = f"{sum(loss.item() for loss in losses.values()):.3f}"
     average = trainer.callback_metrics["AP"].item() if "AP" in trainer.callback_metrics else -1
     if average >= 0:  # else there are no boxes to find
         shown["AP"] = f"{average:.3f}"
+    if skipped:
+        shown["skipped"] = str(skipped)
     return shown
 
 

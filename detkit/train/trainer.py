@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.train.averaging import MovingAverage
+from detkit.train.broken import BROKEN, BrokenSteps
 from detkit.train.checkpoints import BEST, LAST, RunCheckpoint, SafeCheckpointIO, file_name
 from detkit.train.history import History
 from detkit.train.interrupt import Interruption
@@ -81,6 +82,7 @@ def _callbacks(experiment: Experiment, run: Path, history: History, progress: bo
     callbacks: list[Callback] = []
     if recipe.ema is not None:
         callbacks.append(MovingAverage(recipe.ema, recipe.ema_warmup))
+    callbacks.append(BrokenSteps(run / BROKEN, recipe.broken_steps))
     callbacks += [RandomStates(experiment.seed), Configuration(run), history, Pictures(run), UnreadableImages(run / UNREADABLE)]
     if progress:
         callbacks.append(progress_callback())

@@ -11,6 +11,7 @@ from detkit.train.averaging import MovingAverage, move
 class Small(LightningModule):
     def __init__(self):
         super().__init__()
+        self.dropped = False
         self.net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
 
 

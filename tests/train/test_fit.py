@@ -278,25 +278,6 @@ def test_yolov8n_learns_sixteen_photographs_by_heart(shared_data, tmp_path):
     assert fit(experiment).best.numbers["AP50"] > 0.9
 
 
-def test_a_loss_that_is_no_number_ends_the_run_before_its_checkpoint_is_replaced(rectangles, tmp_path, monkeypatch):
-    original = DetectorModule.training_step
-
-    def diverging(self, batch, batch_idx):
-        loss = original(self, batch, batch_idx)
-        if self.trainer.current_epoch == 1:
-            loss = loss * float("nan")
-            self.losses = {name: value * float("nan") for name, value in self.losses.items()}
-        return loss
-
-    monkeypatch.setattr(DetectorModule, "training_step", diverging)
-    with pytest.raises(
-        UserError, match=r"the loss is nan at the end of epoch 2 \(learning rate [\d.e-]+, trainer.precision 32"
-    ):
-        fit(tiny_experiment(rectangles, tmp_path), progress=False)
-    weights = read_checkpoint(tmp_path / "run/0/last.ckpt").live
-    assert all(value.isfinite().all() for value in weights.values() if value.is_floating_point())
-
-
 def test_without_boxes_to_find_the_last_epoch_is_best(rectangles, tmp_path, caplog, capsys):
     content = json.loads((rectangles / "annotations/instances_val2017.json").read_text())
     (tmp_path / "val.json").write_text(json.dumps(content | {"annotations": []}))

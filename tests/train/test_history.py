@@ -24,13 +24,15 @@ def live(history, epoch, ap=None, loss=1.0):
     trainer = SimpleNamespace(
         current_epoch=epoch,
         is_global_zero=True,
-        is_last_batch=False,
+        global_step=2 * epoch,
         strategy=SimpleNamespace(reduce=lambda value, reduce_op: value),
         optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])],
     )
-    module = SimpleNamespace(result=None if ap is None else scored(ap), losses={})
+    module = SimpleNamespace(result=None if ap is None else scored(ap), losses={}, skipped=0, dropped=False)
+    history.on_train_start(trainer, module)
     history.on_train_epoch_start(trainer, module)
     for factor in (1, 3):
+        trainer.global_step += 1
         module.losses = {"box": torch.tensor(loss * factor), "class": torch.tensor(0.5)}
         history.on_train_batch_end(trainer, module, None, None, 0)
     history.on_train_epoch_end(trainer, module)
@@ -63,7 +65,7 @@ def test_columns_that_come_later_leave_earlier_cells_empty(tmp_path):
     live(history, 1, ap=0.5)
     first, second = table(tmp_path / "metrics.csv")
     assert (first["AP"], second["AP"]) == ("", "0.5")
-    assert list(first) == ["epoch", "loss", "loss_box", "loss_class", *SCALARS, "lr", "seconds"]
+    assert list(first) == ["epoch", "loss", "loss_box", "loss_class", *SCALARS, "lr", "skipped", "seconds"]
 
 
 def test_a_stored_history_goes_on_without_doubling_rows(tmp_path):
