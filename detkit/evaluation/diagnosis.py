@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from detkit.boxes import pairwise_iou
 from detkit.evaluation.confidence import ConfidenceCurves, WorkingPoint
 from detkit.evaluation.ground_truth import Truth
+from detkit.evaluation.handout import hand_out
 from detkit.evaluation.matches import Matches
+from detkit.evaluation.overlaps import Overlaps
 from detkit.evaluation.packed import ScoredBoxes
 
-IOU = 0.5
-"""From here up a detection of another class takes a box for one of its own."""
 WORST = 16
 """Images shown of each kind."""
 MISSED, FALSE, RIGHT = "missed", "false", "right"
@@ -107,23 +105,14 @@ def confusion_matrix(
     """
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
     np.add.at(matrix, (truth.labels[matches.found[verdicts.right]], labels[verdicts.right]), 1)
-    false = verdicts.false[np.lexsort((-found.scores[verdicts.false], found.image_ids[verdicts.false]))]
-    missed = verdicts.missed[np.argsort(truth.image_ids[verdicts.missed], kind="stable")]
-    owners, wanted = found.image_ids[false], truth.image_ids[missed]
-    taken, taking = np.zeros(len(missed), bool), np.zeros(len(false), bool)
-    for image in np.intersect1d(owners, wanted):
-        rows = np.arange(*np.searchsorted(owners, [image, image + 1]))
-        columns = np.arange(*np.searchsorted(wanted, [image, image + 1]))
-        overlap = _overlap(found.boxes[false[rows]], truth.boxes[missed[columns]])
-        overlap[labels[false[rows], None] == truth.labels[missed[columns]]] = 0
-        for i in np.flatnonzero((overlap >= IOU).any(1)):
-            j = int(overlap[i].argmax())
-            if overlap[i, j] >= IOU:
-                matrix[truth.labels[missed[columns[j]]], labels[false[rows[i]]]] += 1
-                taking[rows[i]] = taken[columns[j]] = True
-                overlap[:, j] = 0
-    np.add.at(matrix, (classes, labels[false[~taking]]), 1)
-    np.add.at(matrix, (truth.labels[missed[~taken]], classes), 1)
+    false, missed = verdicts.false[np.argsort(-found.scores[verdicts.false], kind="stable")], verdicts.missed
+    crowds = truth.crowds[missed]
+    near = Overlaps.between(found.boxes[false], found.image_ids[false], truth.boxes[missed], truth.image_ids[missed], crowds)
+    near = near.select(labels[false[near.detections]] != truth.labels[missed[near.boxes]])
+    taken = near.select(hand_out(near.detections, near.boxes, crowds))
+    np.add.at(matrix, (truth.labels[missed[taken.boxes]], labels[false[taken.detections]]), 1)
+    np.add.at(matrix, (classes, labels[np.delete(false, taken.detections)]), 1)
+    np.add.at(matrix, (truth.labels[np.delete(missed, taken.boxes)], classes), 1)
     return matrix
 
 
@@ -171,8 +160,3 @@ def worst_images(
 def _corners(boxes: np.ndarray) -> np.ndarray:
     """Return boxes xywh as xyxy."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the IoU (N, M) of boxes xywh."""
-    return pairwise_iou(*(torch.from_numpy(_corners(boxes)) for boxes in (one, other))).numpy()

@@ -18,14 +18,18 @@ from detkit.evaluation.handout import hand_out
 from detkit.evaluation.matches import Matches
 from detkit.evaluation.overlaps import Overlaps
 from detkit.evaluation.packed import ScoredBoxes
-from detkit.evaluation.queue import Queue, count_within
+from detkit.evaluation.queue import Queue, count_within, number_groups
+
+NOWHERE = -1
+"""Group of boxes in images that are not scored: no detection's."""
 
 
 def match_by_arrays(ground_truth: dict[str, Any], detections: ScoredBoxes, image_ids: Sequence[int]) -> tuple[Curves, Matches]:
     """Return what `detkit.evaluation.reference.match_by_pycocotools` returns for the same arguments."""
     images, categories = np.unique(np.array(image_ids, np.int64)), sorted_ids(ground_truth)
     truth, queue = Truth.of(ground_truth, image_ids), Queue.of(detections, categories, images)
-    overlaps = Overlaps.of(queue, truth, images, len(categories))
+    groups = np.where(truth.scored, number_groups(truth.image_ids, truth.labels, images, len(categories)), NOWHERE)
+    overlaps = Overlaps.between(queue.boxes, queue.groups, truth.boxes, groups, truth.crowds)
     curves, matches = Curves.unknown(len(categories)), Matches.none(len(detections.scores))
     for a, area in enumerate(AREAS):
         rules = _Rules.of(area, queue, truth, len(categories))

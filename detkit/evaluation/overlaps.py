@@ -1,14 +1,13 @@
-"""Which detections overlap which boxes of their image and class by half or more."""
+"""Which detections overlap which boxes by half or more."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from detkit.evaluation.curves import IOUS
-from detkit.evaluation.ground_truth import Truth
-from detkit.evaluation.queue import Queue, number_groups
 
 PAIRS = 1 << 18
 """Pairs whose overlap is computed at once: they fit into a processor's cache, and memory stays small."""
@@ -20,8 +19,8 @@ class Overlaps(NamedTuple):
     The boxes of a detection are in the order in which COCO prefers them: by IoU, of equal ones the last given.
 
     Attributes:
-        detections: (P,) int64 places in a `Queue`, ascending.
-        boxes: (P,) int64 rows of a `Truth`.
+        detections: (P,) int64 places, ascending.
+        boxes: (P,) int64 places.
         ious: (P,) float64; of a crowd the share of the detection that is in it.
     """
 
@@ -30,26 +29,22 @@ class Overlaps(NamedTuple):
     ious: np.ndarray
 
     @classmethod
-    def of(cls, queue: Queue, truth: Truth, images: np.ndarray, classes: int) -> Overlaps:
-        """Find them, for detections in ``images``, ids in ascending order."""
-        rows = np.flatnonzero(truth.scored)
-        groups = number_groups(truth.image_ids[rows], truth.labels[rows], images, classes)
-        rows = rows[np.argsort(groups, kind="stable")]
-        groups, sizes = np.unique(groups, return_counts=True)
-        claimants = np.flatnonzero(np.isin(queue.groups, groups))
-        places = np.searchsorted(groups, queue.groups[claimants])
-        counts = sizes[places]
-        starts = (np.cumsum(sizes) - sizes)[places]
-        ends = np.cumsum(counts)
-        cuts = np.searchsorted(ends, np.arange(PAIRS, ends[-1] if len(ends) else 0, PAIRS))
-        pieces = [cls(*(np.empty(0, kind) for kind in (np.int64, np.int64, np.float64)))]
-        for part, start, count in zip(*(np.split(column, cuts) for column in (claimants, starts, counts)), strict=True):
-            detections = np.repeat(part, count)
-            offsets = np.arange(len(detections)) - np.repeat(np.cumsum(count) - count, count)
-            boxes = rows[np.repeat(start, count) + offsets]
-            ious = _ious(queue.boxes[detections], truth.boxes[boxes], truth.crowds[boxes])
-            near = ious >= IOUS[0]
-            pieces.append(cls(detections[near], boxes[near], ious[near]))
+    def between(
+        cls, claims: np.ndarray, claim_groups: np.ndarray, boxes: np.ndarray, box_groups: np.ndarray, crowds: np.ndarray
+    ) -> Overlaps:
+        """Find them among detections and boxes of one group, such as an image and class.
+
+        Args:
+            claims: (N, 4) xywh, detections.
+            claim_groups: (N,) int64.
+            boxes: (A, 4) xywh.
+            box_groups: (A,) int64.
+            crowds: (A,) bool.
+        """
+        pieces = [cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+        for ones, others in _pairs(claim_groups, box_groups):
+            ious = _ious(claims[ones], boxes[others], crowds[others])
+            pieces.append(cls(ones, others, ious).select(ious >= IOUS[0]))
         found = cls(*(np.concatenate(columns) for columns in zip(*pieces, strict=True)))
         return found.select(np.lexsort((-found.boxes, -found.ious, found.detections)))
 
@@ -60,6 +55,20 @@ class Overlaps(NamedTuple):
     def select(self, keep: np.ndarray) -> Overlaps:
         """Return those that ``keep``, a mask or places, names."""
         return Overlaps(*(column[keep] for column in self))
+
+
+def _pairs(ones: np.ndarray, others: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the places of all pairs of equal groups, in pieces of some `PAIRS`, those of the first (N,) ascending."""
+    order = np.argsort(others, kind="stable")
+    groups, sizes = np.unique(others, return_counts=True)
+    members = np.flatnonzero(np.isin(ones, groups))
+    places = np.searchsorted(groups, ones[members])
+    starts, counts = (np.cumsum(sizes) - sizes)[places], sizes[places]
+    ends = np.cumsum(counts)
+    cuts = np.searchsorted(ends, np.arange(PAIRS, ends[-1] if len(ends) else 0, PAIRS))
+    for part, start, count in zip(*(np.split(column, cuts) for column in (members, starts, counts)), strict=True):
+        offsets = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        yield np.repeat(part, count), order[np.repeat(start, count) + offsets]
 
 
 def _ious(one: np.ndarray, other: np.ndarray, crowds: np.ndarray) -> np.ndarray:
