@@ -36,9 +36,10 @@ def tell(message: str) -> None:
 @contextmanager
 def told(what: str, *kinds: type[Exception]) -> Iterator[None]:
     """Tell of a file that cannot be written, or of errors of further ``kinds``, and go on: a run is worth more than that."""
+    failures: tuple[type[Exception], ...] = (OSError, *kinds)
     try:
         yield
-    except (OSError, *kinds) as error:
+    except failures as error:
         tell(f"{what}: {error if isinstance(error, UserError) else f'{type(error).__name__}: {error}'}")
 
 
