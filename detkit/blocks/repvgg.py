@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from detkit.nn.conv import ConvNorm, folded
+from detkit.nn.packed import PackedConv
 from detkit.parts import BlockSpec
 
 
@@ -42,4 +43,4 @@ class RepVGGBlock(nn.Module):
         other = folded(self.pointwise.conv, self.pointwise.norm)
         merged.weight = nn.Parameter(merged.weight + F.pad(other.weight, (1, 1, 1, 1)))
         merged.bias = nn.Parameter(cast("Tensor", merged.bias) + cast("Tensor", other.bias))
-        return nn.Sequential(merged, nn.SiLU(inplace=True))
+        return PackedConv(merged, nn.SiLU(inplace=True))

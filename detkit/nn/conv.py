@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from detkit.nn.norm import FrozenNorm
+from detkit.nn.packed import PackedConv
 
 
 def yolo_norm(channels: int) -> nn.Module:
@@ -95,11 +96,9 @@ class ConvNorm(nn.Module):
     def fused(self) -> nn.Module:
         """Return one convolution with bias that equals this module in evaluation, and the activation."""
         conv = folded(self.conv, self.norm)
-        if isinstance(self.activation, nn.Identity):
-            return conv
         if isinstance(self.activation, (nn.SiLU, nn.ReLU)):
-            return nn.Sequential(conv, type(self.activation)(inplace=True))
-        return nn.Sequential(conv, deepcopy(self.activation))
+            return PackedConv(conv, type(self.activation)(inplace=True))
+        return PackedConv(conv, deepcopy(self.activation))
 
 
 def folded(conv: nn.Conv2d, norm: Any) -> nn.Conv2d:

@@ -112,6 +112,10 @@ def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any)
         return Flops(products=_attended(*args[:3]))
     if packet in flop_registry:
         return Flops(products=int(flop_registry[packet](*args, **kwargs, out_val=out)))
+    if name == PACKED:
+        x, weight, groups, activation = args[0], args[1], args[6], args[7]
+        products = 2 * _size(out) * (x.shape[1] // groups) * weight.shape[2:].numel()
+        return Flops(products=products, elementwise=0 if activation == "none" else _size(out))
     if name in NORMS:
         return Flops(norms=_size(out))
     if name in WORK:
@@ -171,7 +175,9 @@ MOVE_NAMES = """clone copy _to_copy copy_ _unsafe_view _reshape_copy view_copy c
     reflection_pad2d replication_pad2d roll flip gather index index_select index_put index_put_ scatter select_scatter
     slice_scatter masked_select fill fill_ zero_ empty_like zeros_like ones_like full_like rand_like randn_like new_empty
     new_zeros new_ones new_full new_empty_strided triu tril upsample_nearest2d _upsample_nearest_exact2d pixel_shuffle
-    pixel_unshuffle channel_shuffle im2col unfold_copy embedding one_hot _assert_async _local_scalar_dense"""
+    pixel_unshuffle channel_shuffle im2col unfold_copy embedding one_hot _assert_async _local_scalar_dense
+    mkldnn._reorder_convolution_weight"""
+PACKED = "mkldnn._convolution_pointwise"  # a convolution and its activation
 
 NORMS = frozenset(NORM_NAMES.split())
 """Operators that normalise."""

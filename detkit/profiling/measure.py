@@ -110,8 +110,8 @@ class _Live(TorchDispatchMode):
 
 
 def _storages(values: Any) -> list[torch.UntypedStorage]:
-    """Return the storages of all tensors in ``values``."""
-    return [leaf.untyped_storage() for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+    """Return the storages of all tensors in ``values``; the CPU's packed weights have none that can be asked for."""
+    return [leaf.untyped_storage() for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and leaf.layout is torch.strided]
 
 
 def machine(device: torch.device) -> str:

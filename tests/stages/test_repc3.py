@@ -20,7 +20,7 @@ def test_repvgg_is_the_sum_of_two_convolutions_and_merges_into_one():
     expected = F.silu(block.dense.norm(block.dense.conv(x)) + block.pointwise.norm(block.pointwise.conv(x)))
     assert torch.allclose(block(x), expected)
     merged = copy.deepcopy(block).fused()
-    assert [type(layer) for layer in merged] == [nn.Conv2d, nn.SiLU] and merged[0].kernel_size == (3, 3)
+    assert type(merged.activation) is nn.SiLU and merged.conv.kernel_size == (3, 3)
     assert torch.allclose(merged(x), expected, rtol=1e-10, atol=1e-12)
     assert all(parameter.is_leaf and parameter.requires_grad for parameter in merged.parameters())
 
