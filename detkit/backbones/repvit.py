@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple
 
 from torch import nn
@@ -52,7 +53,7 @@ class RepViT(BackboneSpec):
 class RepViTBackbone(StagedBackbone):
     """The stem of stride 4, and the stages."""
 
-    @property
+    @cached_property
     def official(self) -> Mapping[str, str | None]:
         """The authors' names, who number the stem and all blocks of all stages in one list."""
         steps = [

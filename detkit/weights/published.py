@@ -15,11 +15,14 @@ from detkit.zoo import rtdetr, yolo11, yolov8
 from detkit.zoo.rtdetr import SIZES
 from detkit.zoo.yolo import YOLO11, YOLOV8
 
-DETECTORS: dict[str, Callable[[], DetectorSpec]] = {
+YOLO: dict[str, Callable[[], DetectorSpec]] = {
     **{f"yolov8{scale}": partial(yolov8, scale) for scale in YOLOV8},
     **{f"yolo11{scale}": partial(yolo11, scale) for scale in YOLO11},
-    **{f"rtdetr_{size}": partial(rtdetr, size) for size in SIZES},
 }
+RTDETR: dict[str, Callable[[], DetectorSpec]] = {f"rtdetr_{size}": partial(rtdetr, size) for size in SIZES}
+DETECTORS = YOLO | RTDETR
+PUBLISHED_BY = {"ultralytics": YOLO, "rtdetr": RTDETR}
+"""Detectors by whose names they are published under."""
 
 _COCO = (
     "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,bench,"
@@ -35,10 +38,11 @@ COCO = tuple(_COCO.split(","))
 
 def detector_name(state: Mapping[str, Tensor], num_classes: int) -> str | None:
     """Return the name of the published detector, for so many classes, whose tensors a state dict holds; None for no such."""
-    publisher = next((publisher for publisher in PUBLISHERS.values() if publisher.recognises(state)), None)
-    names = {name: name for name in state} if publisher is None else publisher.rename(state)
+    source = next((source for source, publisher in PUBLISHERS.items() if publisher.recognises(state)), None)
+    names = {name: name for name in state} if source is None else PUBLISHERS[source].rename(state)
     shapes = {ours: state[theirs].shape for theirs, ours in names.items() if not ours.endswith(COUNTER)}
-    return next((name for name, spec in DETECTORS.items() if _shapes(spec(), num_classes) == shapes), None)
+    candidates = DETECTORS if source is None else PUBLISHED_BY[source]
+    return next((name for name, spec in candidates.items() if _shapes(spec(), num_classes) == shapes), None)
 
 
 def _shapes(spec: DetectorSpec, num_classes: int) -> dict[str, torch.Size]:
