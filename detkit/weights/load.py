@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from detkit.errors import UserError
 from detkit.parts import Backbone
 from detkit.weights import official, rtdetr, ultralytics
 from detkit.weights.class_rows import ClassNames, KeptRows, class_tensors, with_class_rows
+from detkit.weights.kinds import strangers
 from detkit.weights.overlap import overlapped, overlaps
 from detkit.weights.report import Report
 
@@ -38,6 +39,8 @@ def load_weights(
 ) -> Report:
     """Copy what fits from ``state`` into ``module``, matched by role; the module keeps its dtype and device.
 
+    A part of which the file has another kind (`detkit.weights.kinds`) is left at its initial values as a whole.
+
     Args:
         module: a detector, or a part of one whose names ``state`` has.
         state: tensors by name.
@@ -57,7 +60,8 @@ def load_weights(
     prefix = f"{part}." if part else ""
     own = {name: tensor for name, tensor in state_dict.items() if name.startswith(prefix)}
     names = {theirs: ours for theirs, ours in names.items() if ours.startswith(prefix)}
-    matched, rows = _by_class(module, _matched(own, state, names), classes)
+    places = own.keys() - strangers(module, own, set(names.values()))
+    matched, rows = _by_class(module, _matched(places, state, names), classes)
     other = {ours: tensor for ours, tensor in matched.items() if own[ours].shape != tensor.shape}
     shapes = {ours: (tuple(own[ours].shape), tuple(tensor.shape)) for ours, tensor in other.items()}
     able = {ours for ours, tensor in other.items() if overlaps(own[ours], tensor)} if overlap else set()
@@ -68,7 +72,7 @@ def load_weights(
         loaded=tuple(name for name in own if name in fitting),
         initial=tuple(name for name in own if name not in taken and not name.endswith(COUNTER)),
         reshaped={name: shape for name, shape in shapes.items() if name not in mixed} | (rows.refused if rows else {}),
-        unexpected=tuple(theirs for theirs, ours in names.items() if ours not in own and not ours.endswith(COUNTER)),
+        unexpected=tuple(theirs for theirs, ours in names.items() if ours not in places and not ours.endswith(COUNTER)),
         parameters={name: values.numel() for name, values in module.named_parameters() if name in own},
         overlapped={name: shape for name, shape in shapes.items() if name in mixed},
         rows=rows,
@@ -86,12 +90,12 @@ def by_role(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]
         UserError: names that are not recognised.
     """
     own = module.state_dict()
-    return _matched(own, state, _names(module, own, state, "auto"))
+    return _matched(own.keys(), state, _names(module, own, state, "auto"))
 
 
-def _matched(own: Mapping[str, Tensor], state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+def _matched(places: Collection[str], state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
     """Return the tensors that have a place, by our names."""
-    return {ours: state[theirs] for theirs, ours in names.items() if ours in own}
+    return {ours: state[theirs] for theirs, ours in names.items() if ours in places}
 
 
 def _by_class(
