@@ -28,6 +28,6 @@ def replace_file(path: Path, data: bytes | memoryview) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what killed processes left of files that they were writing in ``folder``."""
-    for path in folder.glob(f".*{PARTIAL}"):
+    """Remove what killed processes left of files that they were writing in ``folder`` and below."""
+    for path in folder.rglob(f".*{PARTIAL}"):
         path.unlink(missing_ok=True)

@@ -54,10 +54,11 @@ def test_the_old_file_stays_whole_on_a_disk_that_is_really_full(tmp_path):
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):
-    for name in (f".best.ckpt{PARTIAL}", "best.ckpt", ".hidden"):
+    (tmp_path / "broken").mkdir()
+    for name in (f".best.ckpt{PARTIAL}", f"broken/.step.pt{PARTIAL}", "best.ckpt", ".hidden"):
         (tmp_path / name).touch()
     remove_partials(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "best.ckpt"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".hidden", "best.ckpt", "broken"]
 
 
 def test_a_run_outlives_a_disk_that_is_full_for_a_while(whole, rectangles, tmp_path, monkeypatch, caplog):
