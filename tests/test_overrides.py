@@ -41,6 +41,8 @@ class Holder(Spec):
         ("precision=16", lambda h: h.precision, "16"),
         ("tags=a,b.c", lambda h: h.tags, ("a", "b.c")),
         ("tags=[a.b, c]", lambda h: h.tags, ("a.b", "c")),
+        ("tags=[a.b.0,c.*.d]", lambda h: h.tags, ("a.b.0", "c.*.d")),  # as a shell leaves it of quoted words
+        ('tags=["a.b.0","c"]', lambda h: h.tags, ("a.b.0", "c")),
         ("tags=a", lambda h: h.tags, ("a",)),
         ("tags=()", lambda h: h.tags, ()),
         ("roof=gable", lambda h: h.roof, "gable"),
