@@ -37,7 +37,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     done = evaluate(
         arguments.checkpoint.expanduser(), arguments.overrides, output=arguments.output and arguments.output.expanduser()
     )
-    print(format_table(done.result))
-    for name, path in done.paths.items():
-        print(f"{name:9} {path}")
+    if done.rank == 0:
+        print("\n".join([format_table(done.result), *(f"{name:9} {path}" for name, path in done.paths.items())]))
     return 0

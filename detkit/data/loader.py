@@ -85,7 +85,7 @@ class TrainLoader:
         plan = [self._addresses(number) for number in range(self._consumed, self._length)]
         for made in self._workers.batches(plan):
             self._consumed += 1
-            _remember(self.unreadable, self._paths, made.unreadable, "another one takes its place")
+            _remember(self.unreadable, self._paths, made.unreadable, self._rank, "another one takes its place")
             yield made.batch
 
     @property
@@ -166,7 +166,7 @@ class EvalLoader:
         plan = self._indices()
         count = len(self._paths)
         for indices, made in zip(plan, self._workers.batches(plan), strict=True):
-            _remember(self.unreadable, self._paths, made.unreadable, "it is not scored")
+            _remember(self.unreadable, self._paths, made.unreadable, self._rank, "it is not scored")
             scored = [index < count and index not in made.unreadable for index in indices]
             yield made.batch._replace(scored=torch.tensor(scored))
 
@@ -180,12 +180,12 @@ class EvalLoader:
         return [list(mine[start : start + self.batch]) for start in range(0, self._share, self.batch)]
 
 
-def _remember(known: dict[str, str], paths: Sequence[str], found: dict[int, str], what_follows: str) -> None:
-    """Add the images that could not be read for a batch to those ``known``, and tell of the new ones."""
+def _remember(known: dict[str, str], paths: Sequence[str], found: dict[int, str], rank: int, what_follows: str) -> None:
+    """Add the images that could not be read for a batch to those ``known``; the first process tells of the new ones."""
     for index, reason in found.items():
         path = paths[index]
-        if path not in known and len(known) < MOST_TOLD:
+        if path not in known and rank == 0 and len(known) < MOST_TOLD:
             log.warning("%s; until then %s", reason, what_follows)
-        elif path not in known and len(known) == MOST_TOLD:
+        elif path not in known and rank == 0 and len(known) == MOST_TOLD:
             log.warning("more than %d images cannot be read; the others are not told one by one", MOST_TOLD)
         known[path] = reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from detkit.errors import UserError
 from detkit.evaluation.coco import CocoResult
 from detkit.experiment import Experiment
 from detkit.parts import Detector
+from detkit.train.agreement import Agreement, is_first_process
 from detkit.train.interrupt import ctrl_c_for_the_caller
 from detkit.train.loaders import Loaders
 from detkit.train.module import DetectorModule
@@ -35,10 +36,12 @@ class Evaluation(NamedTuple):
     Attributes:
         result: COCO's numbers.
         paths: written files by what they are.
+        rank: which of several processes this is; each has the same result, and the first has written it and should tell it.
     """
 
     result: CocoResult
     paths: dict[str, Path]
+    rank: int = 0
 
 
 def evaluate(
@@ -58,7 +61,8 @@ def evaluate(
     """
     detector, experiment, names = load_detector(checkpoint, ["trainer={}", *overrides])
     check_trainer(experiment.trainer)
-    with _writable(output or checkpoint.parent / "eval") as folder:
+    folder = output or checkpoint.parent / "eval"
+    with _writable(folder) if is_first_process(experiment.trainer) else nullcontext():
         return _score(detector, experiment, names, folder, progress)
 
 
@@ -79,11 +83,11 @@ def _score(detector: Detector, experiment: Experiment, names: Sequence[str], fol
         if experiment.plots:
             draw_plots(module.metric, module.result, val, folder / PLOTS)
     files = {"results": folder / RESULTS, "plots": folder / PLOTS}
-    return Evaluation(module.result, {name: path for name, path in files.items() if path.exists()})
+    return Evaluation(module.result, {name: path for name, path in files.items() if path.exists()}, trainer.global_rank)
 
 
 @contextmanager
-def _writable(folder: Path) -> Iterator[Path]:
+def _writable(folder: Path) -> Iterator[None]:
     """Make the folder before the work; remove it again if the work fails and it is new and empty.
 
     Raises:
@@ -97,7 +101,7 @@ def _writable(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{folder}: results cannot be written there ({error.strerror or error}); give another folder") from None
     try:
-        yield folder
+        yield
     except BaseException:
         if made and not any(folder.iterdir()):
             folder.rmdir()
@@ -108,7 +112,7 @@ def _trainer(experiment: Experiment, progress: bool) -> Trainer:
     with refusals(ValueError, TypeError):
         return Trainer(
             **experiment.trainer,
-            callbacks=[progress_callback()] if progress else [],
+            callbacks=[Agreement(), *([progress_callback()] if progress else [])],
             enable_progress_bar=progress,
             logger=False,
             enable_checkpointing=False,

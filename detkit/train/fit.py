@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 
 from detkit.data.check.boxes import notes_before_training
 from detkit.data.extra import check_transforms
 from detkit.data.layout import open_data
 from detkit.evaluation.coco import CocoResult
 from detkit.experiment import Experiment
+from detkit.train.agreement import is_first_process
 from detkit.train.broken import BROKEN
-from detkit.train.checkpoints import BEST, LAST, SafeCheckpointIO, file_name
+from detkit.train.checkpoints import BEST, LAST, RunCheckpoint, SafeCheckpointIO, file_name
 from detkit.train.history import History
 from detkit.train.interrupt import Interrupted, ctrl_c_for_the_caller
 from detkit.train.loaders import Loaders
@@ -98,9 +99,11 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     ranked = len(splits.val.boxes) > 0
     if not ranked:
         tell("the validation images have no boxes, so AP cannot be computed; best.ckpt will be the last epoch's")
-    run = resume or _new_run(Path(experiment.output).expanduser() / name)
+    writes = is_first_process(experiment.trainer)
+    parent = Path(experiment.output).expanduser() / name
+    run = resume or (new_run(parent) if writes else parent)  # the others never write, and learn its name from the first
     history = History(run / METRICS)
-    with quiet(), nullcontext() if resume else _discarded_unless_begun(run, history):
+    with quiet(), nullcontext() if resume or not writes else _discarded_unless_begun(run, history):
         saving = SafeCheckpointIO()
         trainer = make_trainer(experiment, run, history, progress, saving, ranked=ranked)
         recipe = derive(experiment.recipe, len(splits.train), len(splits.names), trainer.world_size)
@@ -115,13 +118,10 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
                 trainer.fit(module, datamodule=Loaders(experiment, splits.val, splits.train), ckpt_path=checkpoint)
         except Interrupted:
             interrupted = True
+    if not writes:
+        run = Path(cast(RunCheckpoint, trainer.checkpoint_callback).dirpath or run)
     seconds = time.monotonic() - started
     return _result(run, history, interrupted, seconds, trainer.global_rank, module.skipped, saving.unsaved)
-
-
-def _new_run(parent: Path) -> Path:
-    """Create the run folder, in the first process only; the others never write, and learn its name from the first."""
-    return new_run(parent) if getattr(rank_zero_only, "rank", 0) == 0 else parent
 
 
 @contextmanager
@@ -131,13 +131,8 @@ def _discarded_unless_begun(run: Path, history: History) -> Iterator[None]:
         yield
     except BaseException:
         if not history.begun and not (run / BROKEN).exists():
-            _discard(run)
+            shutil.rmtree(run, ignore_errors=True)
         raise
-
-
-@rank_zero_only
-def _discard(run: Path) -> None:
-    shutil.rmtree(run, ignore_errors=True)
 
 
 def _result(

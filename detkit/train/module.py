@@ -16,7 +16,7 @@ from detkit.experiment import Experiment
 from detkit.parts import Detector
 from detkit.structures import Batch
 from detkit.train.optimization import Course
-from detkit.train.roles import freeze
+from detkit.train.roles import freeze, norms_below
 from detkit.train.schedule import Schedule
 from detkit.weights.checkpoint import header
 
@@ -49,7 +49,7 @@ class DetectorModule(LightningModule):
         self.gradient_norm: Tensor | None = None
         self.dropped, self.skipped = False, 0
         self.result: CocoResult | None = None
-        self._still = freeze(detector, experiment.recipe.freeze)
+        freeze(detector, experiment.recipe.freeze)
         self.train()
 
     def setup(self, stage: str) -> None:
@@ -60,7 +60,7 @@ class DetectorModule(LightningModule):
     def train(self, mode: bool = True) -> DetectorModule:
         """Set the mode; frozen batch norms stay in evaluation mode."""
         super().train(mode)
-        for norm in self._still:
+        for norm in norms_below(self.detector, self.experiment.recipe.freeze):  # no list: SyncBatchNorm takes their places
             norm.eval()
         return self
 

@@ -72,11 +72,8 @@ def check_frozen_norms(model: nn.Module, initial: Collection[str]) -> None:
             )
 
 
-def freeze(model: nn.Module, roles: Iterable[str]) -> list[nn.Module]:
+def freeze(model: nn.Module, roles: Iterable[str]) -> None:
     """Stop the parameters of ``roles`` from training.
-
-    Returns:
-        Their batch norms, which must stay in evaluation mode: else their statistics would go on moving.
 
     Raises:
         SpecError: an unknown role, or nothing is left to train.
@@ -88,6 +85,10 @@ def freeze(model: nn.Module, roles: Iterable[str]) -> list[nn.Module]:
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise SpecError("recipe.freeze", "nothing is left to train")
+
+
+def norms_below(model: nn.Module, roles: Collection[str]) -> list[nn.Module]:
+    """Return the batch norms of frozen ``roles``, which must stay in evaluation mode: else their statistics would move."""
     return [
         module
         for name, module in model.named_modules()

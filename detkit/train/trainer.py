@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from detkit.errors import UserError
 from detkit.experiment import Experiment
+from detkit.train.agreement import Agreement
 from detkit.train.averaging import MovingAverage
 from detkit.train.broken import BROKEN, BrokenSteps
 from detkit.train.checkpoints import BEST, LAST, RunCheckpoint, SafeCheckpointIO, file_name
@@ -36,6 +37,7 @@ BY_DESIGN = (
     "Found .* module.s. in eval mode at the start of training",
     ".*could not find the monitored key in the returned metrics",
     "The number of training batches .* is smaller than the logging interval",
+    "It is recommended to use .* when logging on epoch level in distributed setting",
     ".*LeafSpec.* is deprecated",
 )
 """Warnings of Lightning about what detkit does on purpose."""
@@ -55,12 +57,12 @@ def make_trainer(
         ranked: AP says which epoch is best and when to stop; else there are no boxes to find, and it is the last one.
 
     Raises:
-        UserError: a ``trainer.*`` value that Lightning refuses.
+        UserError: a ``trainer.*`` value that Lightning refuses, or that its devices cannot do.
     """
     recipe = experiment.recipe
     options = {"log_every_n_steps": LOG_EVERY} | experiment.trainer
     with refusals(ValueError, TypeError):
-        return Trainer(
+        trainer = Trainer(
             **options,
             max_epochs=recipe.epochs,
             gradient_clip_val=recipe.clip,
@@ -74,12 +76,15 @@ def make_trainer(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+    if options.get("sync_batchnorm") and trainer.strategy.root_device.type == "cpu":
+        raise UserError("trainer.sync_batchnorm: torch has it for GPUs alone; leave it out on the CPU")
+    return trainer
 
 
 def _callbacks(experiment: Experiment, run: Path, history: History, progress: bool, ranked: bool) -> list[Callback]:
     """Return the callbacks in the order in which they act: averages and records first, then stopping, plots, saving."""
     recipe = experiment.recipe
-    callbacks: list[Callback] = []
+    callbacks: list[Callback] = [Agreement()]
     if recipe.ema is not None:
         callbacks.append(MovingAverage(recipe.ema, recipe.ema_warmup))
     callbacks.append(BrokenSteps(run / BROKEN, recipe.broken_steps))

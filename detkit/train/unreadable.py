@@ -7,6 +7,7 @@ from typing import cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from detkit.data.loader import MOST_TOLD
 from detkit.train.gather import gathered
 from detkit.train.loaders import Loaders
 from detkit.train.runs import tell, told
@@ -26,17 +27,25 @@ class UnreadableImages(Callback):
         self._count = 0
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the list, if there is one."""
-        shares = gathered(trainer, _lines(trainer))
+        """Share what each process has met, tell of what is new to the first one, and write the list, if there is one."""
+        found = _found(trainer)
+        for share in gathered(trainer, found):
+            for split, reasons in share.items():
+                known = found[split]
+                for path in sorted(reasons.keys() - known.keys()):
+                    known[path] = reasons[path]
+                    if len(known) <= MOST_TOLD:
+                        tell(f"{reasons[path]}; until then it is skipped")
         if trainer.is_global_zero:
-            self._write({line for share in shares for line in share})
+            self._write(found)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write what the first process knows; the others may not be there any more."""
         if trainer.is_global_zero:
-            self._write(set(_lines(trainer)))
+            self._write(_found(trainer))
 
-    def _write(self, lines: set[str]) -> None:
+    def _write(self, found: dict[str, dict[str, str]]) -> None:
+        lines = {f"{split}\t{path}\t{reason}" for split, reasons in found.items() for path, reason in reasons.items()}
         if not lines:
             return
         lines |= _read(self.file)
@@ -57,7 +66,6 @@ def _read(file: Path) -> set[str]:
     return set(file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()) if file.is_file() else set()
 
 
-def _lines(trainer: Trainer) -> list[str]:
-    """Return a line for each image that this process could not read."""
-    found = cast(Loaders, trainer.datamodule).unreadable  # type: ignore[attr-defined]
-    return [f"{split}\t{path}\t{reason}" for split, reasons in found.items() for path, reason in reasons.items()]
+def _found(trainer: Trainer) -> dict[str, dict[str, str]]:
+    """Return what is wrong with the images that this process could not read, by path, of each split."""
+    return cast(Loaders, trainer.datamodule).unreadable  # type: ignore[attr-defined]
