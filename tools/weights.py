@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a file of weights holds, whoever wrote it: `tools/weights.py inspect yolov8n.pt`."""
+"""Weights, whoever wrote them: `tools/weights.py inspect yolov8n.pt`, `tools/weights.py convert yolov8n.pt yolov8n.ckpt`."""
 
 import sys
 

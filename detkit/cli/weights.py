@@ -1,4 +1,4 @@
-"""``tools/weights.py inspect FILE``: what a file of weights holds, whoever wrote it; nothing in it is run."""
+"""``tools/weights.py inspect FILE``: what a file of weights holds, whoever wrote it; nothing in it is run. And its siblings."""
 
 from __future__ import annotations
 
