@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "watch a detector learn drawn objects in a few minutes",
     "train": "train a config, or resume a run",
     "eval": "COCO's numbers of a checkpoint",
+    "replay": "a training step that broke, taken again: what is not finite, and where",
     "predict": "annotated pictures and JSON from a checkpoint",
     "check_data": "what is wrong with a data set, with pictures; mended annotations",
     "split_data": "new splits of a data set: by image, by group, each class in proportion",

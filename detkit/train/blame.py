@@ -56,7 +56,7 @@ class Blame(NamedTuple):
 
     @classmethod
     def of(cls, shares: Sequence[Share], detector: nn.Module) -> Blame:
-        """Find out whose step it is, before the gradients go; a parameter that is nearer to the losses comes first."""
+        """Find out whose step it is, before the gradients go; later parameters, nearer to the losses as a rule, come first."""
         lost = [share for share in shares if share.losses]
         if lost:
             return cls(lost)
@@ -70,7 +70,7 @@ class Blame(NamedTuple):
 
     def __str__(self) -> str:
         losses = {name: value for share in self.shares for name, value in share.losses.items()}
-        what = ", ".join(f"loss {name} is {value}" for name, value in losses.items())
+        what = f"losses that are not finite: {some([f'{name} {value}' for name, value in losses.items()])}"
         if not losses:
             what = f"the losses are finite, but not the gradient of {some(self.gradients) or 'all parameters together'}"
         return f"{what}; images {some([Path(image).name for share in self.shares for image in share.images])}"
