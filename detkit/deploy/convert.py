@@ -119,7 +119,10 @@ def _recognised(weights: Weights) -> str:
             f"{weights.path} ({family}) is read, but holds no whole detector whose names are known; init=FILE or "
             "init.backbone=FILE takes what fits into a model that you train"
         )
-    name = detector_name(weights.state, rows)
+    try:
+        name = detector_name(weights.state, rows)
+    except UserError as error:
+        raise UserError(f"{weights.path}: {error}") from None
     if name is None:
         raise UserError(
             f"{weights.path} ({family}) fills none of the published detectors; name the config that it was trained by, or the "

@@ -68,7 +68,8 @@ def with_class_rows(module: nn.Module, state: Mapping[str, Tensor], classes: Cla
         classes: names of both; those of ``own`` differ from one another.
     """
     own = module.state_dict()
-    fitted, refused, took = dict(state), {}, False
+    fitted, took = dict(state), False
+    refused: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     label = {name: row for row, name in reversed([*enumerate(classes.file)])}
     common = [(row, label[name]) for row, name in enumerate(classes.own) if name in label]
     layers: dict[str, list[str]] = {}

@@ -37,7 +37,11 @@ COCO = tuple(_COCO.split(","))
 
 
 def detector_name(state: Mapping[str, Tensor], num_classes: int) -> str | None:
-    """Return the name of the published detector, for so many classes, whose tensors a state dict holds; None for no such."""
+    """Return the name of the published detector, for so many classes, whose tensors a state dict holds; None for no such.
+
+    Raises:
+        UserError: a publisher's layer list that is no detector's here.
+    """
     source = next((source for source, publisher in PUBLISHERS.items() if publisher.recognises(state)), None)
     names = {name: name for name in state} if source is None else PUBLISHERS[source].rename(state)
     shapes = {ours: state[theirs].shape for theirs, ours in names.items() if not ours.endswith(COUNTER)}
@@ -53,8 +57,11 @@ def _shapes(spec: DetectorSpec, num_classes: int) -> dict[str, torch.Size]:
 
 def names_detectors(weights: Weights) -> bool:
     """Say whether the names are those of detectors, of detkit's or of a publisher's."""
-    own = weights.family is not None and weights.family.name.startswith("detkit")
-    return own or any(publisher.recognises(weights.state) for publisher in PUBLISHERS.values())
+    return _published(weights) or (weights.family is not None and weights.family.name.startswith("detkit"))
+
+
+def _published(weights: Weights) -> bool:
+    return any(publisher.recognises(weights.state) for publisher in PUBLISHERS.values())
 
 
 def row_count(weights: Weights) -> int | None:
@@ -66,4 +73,4 @@ def class_names(weights: Weights) -> tuple[str, ...]:
     """Return class names by label: those in the file, or COCO's for 80 that a publisher of detectors leaves unnamed."""
     if weights.classes or row_count(weights) != len(COCO):
         return weights.classes
-    return COCO if names_detectors(weights) else ()
+    return COCO if _published(weights) else ()

@@ -141,8 +141,18 @@ def test_classes_are_named_by_whom_they_can_be(tmp_path):
     assert load_detector(tmp_path / "b.ckpt").names == done.classes == ("red", "white", "platelet")
     with pytest.raises(UserError, match="has 3 classes, but 2 names were given"):
         convert(tmp_path / "own.safetensors", tmp_path / "c.ckpt", classes=["red", "white"])
+    save_file(model.build(80).state_dict(), tmp_path / "eighty.safetensors")  # one's own eighty are nobody's in particular
+    assert convert(tmp_path / "eighty.safetensors", tmp_path / "e.ckpt").classes[79] == "class_79"
     with pytest.raises(UserError, match="'red' is there twice"):
         convert(tmp_path / "own.safetensors", tmp_path / "c.ckpt", classes=["red", "red", "white"])
+
+
+def test_a_layer_list_that_is_unknown_is_told_with_its_file(tmp_path):
+    """As that of a detector with more layers before its head."""
+    longer = {name.replace("model.22.", "model.25."): tensor for name, tensor in golden("yolov8n")[2].items()}
+    torch.save(longer, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a\.pth.* neither YOLOv8's nor YOLO11's"):
+        convert(tmp_path / "a.pth", tmp_path / "a.ckpt")
 
 
 def test_a_config_says_what_a_changed_detector_is(tmp_path):
