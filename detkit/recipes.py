@@ -91,7 +91,7 @@ class Recipe(Spec):
     warmup_momentum: float = Field(0.8, ge=0, lt=1)
     """Momentum (SGD) or first beta (AdamW) at the first step."""
     lr_scale: dict[str, float] = {}
-    """Learning-rate factor by role: ``{"backbone": 0.1}``; the longest matching prefix counts."""
+    """Learning-rate factor by role: ``{"backbone": 0.1}``; the longest matching role counts, words before ``*``."""
     ema: float | None = Field(0.9999, gt=0, lt=1)
     """Decay of the averaged weights that are evaluated and saved as best. None: off."""
     ema_warmup: int = Field(2000, ge=1)
@@ -107,7 +107,9 @@ class Recipe(Spec):
     patience: int | None = Field(None, ge=1)
     """Stop after this many evaluations without a better AP. None: never."""
     freeze: tuple[str, ...] = ()
-    """Roles that don't train: ``backbone`` or ``backbone.stages.0``."""
+    """Roles that don't train: ``backbone``, ``backbone.stages.0``, or, with ``*`` for any word, ``backbone.stages.*.body``."""
+    freeze_norms: bool | tuple[str, ...] = False
+    """Roles whose batch norms keep statistics, scale and shift. True: those of all norms that ``init`` loads."""
     checkpoint_steps: int | None = Field(None, ge=1)
     """Save ``last.ckpt`` every so many optimizer steps too, not only after each epoch. None: after each epoch."""
     broken_steps: int = Field(5, ge=1)

@@ -91,7 +91,8 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
         tell(note)
     if checkpoint is None:
         experiment = as_wide_as_init(experiment, len(splits.names))
-        detector = new_detector(experiment, len(splits.names), splits.names)
+        detector, recipe = new_detector(experiment, len(splits.names), splits.names)
+        experiment = experiment.model_copy(update={"recipe": recipe})
     else:
         check_classes(checkpoint, splits.names)
         detector = experiment.model.build(len(splits.names))

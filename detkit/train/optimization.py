@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from detkit.recipes import SGD, AdamW, Recipe
-from detkit.train.roles import below, check_roles
+from detkit.train.roles import check_roles, closest
 from detkit.train.schedule import Schedule
 
 LONG_RUN = 10_000
@@ -107,5 +107,5 @@ def _groups(model: nn.Module, schedule: Schedule) -> list[Group]:
 
 def _scale(name: str, scales: dict[str, float]) -> float:
     """Return the factor of the longest role that ``name`` lies below; 1 without one."""
-    roles = [role for role in scales if below(name, role)]
-    return scales[max(roles, key=len)] if roles else 1.0
+    role = closest(name, scales)
+    return 1.0 if role is None else scales[role]

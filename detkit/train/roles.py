@@ -1,4 +1,7 @@
-"""Choosing parameters by role: ``backbone`` or ``backbone.stages.0`` names a module (or parameter) and all below it."""
+"""Choosing parameters by role: ``backbone`` or ``backbone.stages.0`` names a module (or parameter) and all below it.
+
+``*`` stands for any one word: ``backbone.stages.*.downsample``.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.nn.norm import FrozenNorm
+from detkit.recipes import Recipe
 from detkit.spec import SpecError, suggestion
 
 
 def below(name: str, role: str) -> bool:
     """Say whether the dotted ``name`` is ``role`` or lies below it."""
-    return name == role or name.startswith(role + ".")
+    words, wanted = name.split("."), role.split(".")
+    return len(words) >= len(wanted) and all(one in (word, "*") for one, word in zip(wanted, words, strict=False))
+
+
+def closest(name: str, roles: Iterable[str]) -> str | None:
+    """Return the role that says most of the dotted ``name``: of most words, and of fewest ``*``; None where none does."""
+    fitting = [role for role in roles if below(name, role)]
+    return max(fitting, key=lambda role: (role.count("."), -role.count("*")), default=None)
 
 
 def check_roles(model: nn.Module, roles: Iterable[str], where: str) -> None:
@@ -48,6 +59,10 @@ def check_model(experiment: Experiment) -> None:
         with torch.random.fork_rng(devices=()):
             model = experiment.model.build(classes)
     check_roles(model, experiment.recipe.lr_scale, "recipe.lr_scale")
+    norms = experiment.recipe.freeze_norms
+    if norms is True and experiment.init is None:
+        raise SpecError("recipe.freeze_norms", "true keeps batch norms as init loads them, and init names no weights")
+    freeze_norms(model, () if isinstance(norms, bool) else norms)
     freeze(model, experiment.recipe.freeze)
     if experiment.init is None:
         check_frozen_norms(model, set(model.state_dict()))
@@ -87,10 +102,64 @@ def freeze(model: nn.Module, roles: Iterable[str]) -> None:
         raise SpecError("recipe.freeze", "nothing is left to train")
 
 
-def norms_below(model: nn.Module, roles: Collection[str]) -> list[nn.Module]:
-    """Return the batch norms of frozen ``roles``, which must stay in evaluation mode: else their statistics would move."""
-    return [
-        module
+def freeze_norms(model: nn.Module, roles: Iterable[str]) -> None:
+    """Stop scale and shift of the batch norms of ``roles`` from training.
+
+    Raises:
+        SpecError: a role without batch norms.
+    """
+    for role in roles:
+        norms = norms_below(model, [role])
+        if not norms:
+            raise SpecError("recipe.freeze_norms", f"the model has no batch norms in '{role}'")
+        for norm in norms.values():
+            norm.requires_grad_(False)
+
+
+def norms_below(model: nn.Module, roles: Collection[str]) -> dict[str, nn.Module]:
+    """Return the batch norms of ``roles`` by name. Frozen ones must stay in evaluation mode, or their statistics would move."""
+    return {
+        name: module
         for name, module in model.named_modules()
         if isinstance(module, _BatchNorm) and any(below(name, role) for role in roles)
-    ]
+    }
+
+
+def still_roles(recipe: Recipe) -> tuple[str, ...]:
+    """Return the roles whose batch norms don't move; ``recipe.freeze_norms`` must name them."""
+    assert recipe.freeze_norms is not True, "new_detector() names them"
+    return (*recipe.freeze, *(recipe.freeze_norms or ()))
+
+
+def with_loaded_norms(recipe: Recipe, model: nn.Module, loaded: Collection[str]) -> Recipe:
+    """Return the recipe with ``freeze_norms`` as roles, where it asks for all norms that weights were loaded into.
+
+    Args:
+        recipe: of the run.
+        model: what is to be trained.
+        loaded: names of the tensors that were loaded.
+
+    Raises:
+        SpecError: none were.
+    """
+    if recipe.freeze_norms is not True:
+        return recipe
+    norms = norms_below(model, ["*"])
+    chosen = {name for name in norms if f"{name}.running_mean" in loaded}
+    if not chosen:
+        raise SpecError("recipe.freeze_norms", "true keeps batch norms as init loads them, and it holds none that fit")
+    return recipe.model_copy(update={"freeze_norms": tuple(covering(chosen, norms))})
+
+
+def covering(chosen: Collection[str], names: Iterable[str], depth: int = 1) -> list[str]:
+    """Return the shortest list of roles that all the ``chosen`` of dotted ``names`` lie below, and no others."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(".".join(name.split(".")[:depth]), []).append(name)
+    found: list[str] = []
+    for role, inside in groups.items():
+        if all(name in chosen for name in inside):
+            found.append(role)
+        elif len(inside) > 1:
+            found.extend(covering(chosen, inside, depth + 1))
+    return found

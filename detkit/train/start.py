@@ -5,27 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.parts import Detector
-from detkit.recipes import SGD
+from detkit.recipes import SGD, Recipe
 from detkit.spec import to_dict
 from detkit.train.checkpoints import newest_checkpoint
 from detkit.train.randomness import seed_all
-from detkit.train.roles import below, check_frozen_norms, check_roles
+from detkit.train.roles import below, check_frozen_norms, check_roles, with_loaded_norms
 from detkit.train.runs import tell
 from detkit.train.transplant import BACKBONE, check_shares, transplant
 from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
 
 FIXED = ("model", "seed")
 """What a resumed run cannot change."""
-FIXED_RECIPE = ("freeze", "lr_scale")
+FIXED_RECIPE = ("freeze", "freeze_norms", "lr_scale")
 """What it cannot change of the recipe: the optimizer's groups of parameters hang on it."""
 
 
-def new_detector(experiment: Experiment, num_classes: int, names: Sequence[str] = ()) -> Detector:
+class Start(NamedTuple):
+    """What a new run starts from.
+
+    Attributes:
+        detector: with its initial weights.
+        recipe: with the batch norms named that stay as they were loaded.
+    """
+
+    detector: Detector
+    recipe: Recipe
+
+
+def new_detector(experiment: Experiment, num_classes: int, names: Sequence[str] = ()) -> Start:
     """Return the detector with its initial weights, which are a function of the seed and of ``experiment.init``.
 
     Args:
@@ -43,7 +55,7 @@ def new_detector(experiment: Experiment, num_classes: int, names: Sequence[str] 
     loaded = _transplanted(detector, experiment, num_classes, names)
     check_frozen_norms(detector, set(detector.state_dict()) - loaded)
     note_slow_backbone(experiment, loaded)
-    return detector
+    return Start(detector, with_loaded_norms(experiment.recipe, detector, loaded))
 
 
 def _transplanted(detector: Detector, experiment: Experiment, num_classes: int, names: Sequence[str]) -> set[str]:
@@ -98,7 +110,7 @@ def checkpoint_to_resume(run: Path, experiment: Experiment) -> Path:
             raise UserError(f"{field}: a resumed run keeps its own; start a new run, with init={path} for its weights")
     if wanted["recipe"]["optimizer"] is None or wanted["recipe"]["optimizer"]["type"] != stored["recipe"]["optimizer"]["type"]:
         raise UserError(f"recipe.optimizer: a resumed run keeps its {stored['recipe']['optimizer']['type']}; start a new run")
-    _check_recipe(stored["recipe"], wanted["recipe"], path)
+    _check_recipe(to_dict(Recipe()) | stored["recipe"], wanted["recipe"], path)
     done = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     if done >= experiment.recipe.epochs:
         raise UserError(f"{run} has finished its {done} epochs; give more with recipe.epochs=<number>")

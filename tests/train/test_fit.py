@@ -126,6 +126,7 @@ def test_a_finished_run_goes_on_with_more_epochs(done, rectangles, tmp_path):
         ("seed=5", "seed: a resumed run keeps its own"),
         ("recipe.optimizer=SGD", "recipe.optimizer: a resumed run keeps its AdamW"),
         ("recipe.freeze=backbone", "recipe.freeze: a resumed run keeps its freeze, empty; start a new run"),
+        ("recipe.freeze_norms=backbone", "recipe.freeze_norms: a resumed run keeps its freeze_norms, empty; start a new run"),
         ("recipe.lr_scale.backbone=0.5", "recipe.lr_scale: a resumed run keeps its lr_scale, empty; start a new run"),
         ("recipe.ema=none", "recipe.ema: a resumed run of this one keeps averaging its weights; start a new run"),
     ],

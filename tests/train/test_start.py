@@ -43,7 +43,7 @@ def test_a_backbone_with_initial_weights_should_not_be_slowed_down(tmp_path, cap
     slow = tiny_experiment(tmp_path, tmp_path, model=tiny_rtdetr(), lr_scale={"backbone": 0.1})
     new_detector(tiny_experiment(tmp_path, tmp_path, model=tiny_rtdetr(), lr_scale={"head": 0.1}), 2)
     assert not caplog.records
-    detector = new_detector(slow, 2)
+    detector = new_detector(slow, 2).detector
     assert "recipe.lr_scale slows a backbone down (backbone 0.1) that has nothing loaded" in told(caplog)
     assert "write recipe.lr_scale={} to train it from scratch" in told(caplog)
     caplog.clear()
@@ -55,7 +55,7 @@ def test_a_backbone_with_initial_weights_should_not_be_slowed_down(tmp_path, cap
 
 def test_frozen_norms_take_the_weights_of_norms_that_learn(tmp_path):
     learns = tiny_experiment(tmp_path, tmp_path, model=tiny_rtdetr())
-    state = {PREFIX + name: value for name, value in new_detector(learns, 2).state_dict().items()}
+    state = {PREFIX + name: value for name, value in new_detector(learns, 2).detector.state_dict().items()}
     write_checkpoint({"state_dict": state} | header(learns, ("red", "blue")), tmp_path / "best.ckpt")
     frozen = tiny_experiment(tmp_path, tmp_path, model=tiny_rtdetr(norm="frozen"))
     new_detector(frozen.model_copy(update={"init": Init(weights=str(tmp_path / "best.ckpt"))}), 2)

@@ -82,8 +82,8 @@ def test_nothing_is_loaded_without_init(tmp_path):
 
 @pytest.mark.parametrize("source", ["detector", "backbone"])
 def test_a_backbone_alone(files, source):
-    plain = new_detector(experiment(files), CLASSES).state_dict()
-    found = new_detector(experiment(files, f"init.backbone={files / source}.pth"), CLASSES).state_dict()
+    plain = new_detector(experiment(files), CLASSES).detector.state_dict()
+    found = new_detector(experiment(files, f"init.backbone={files / source}.pth"), CLASSES).detector.state_dict()
     state = torch.load(files / f"{source}.pth", weights_only=True)
     state = state if source == "detector" else {f"backbone.{name}": value for name, value in state.items()}
     assert states_equal(found, state, "backbone.") and not states_equal(plain, state, "backbone.")
@@ -97,7 +97,7 @@ def test_a_backbone_comes_after_the_weights_of_all(files):
     whole, backbone = transplant(tiny_model().build(CLASSES), made, CLASSES)
     assert (whole.field, backbone.field) == ("init", "init.backbone")
     assert set(backbone.report.parts) == {"backbone"} and backbone.report.share == backbone.report.flop_share == 1
-    found = new_detector(made, CLASSES).state_dict()
+    found = new_detector(made, CLASSES).detector.state_dict()
     first = torch.load(files / "detector.pth", weights_only=True)
     second = torch.load(files / "backbone.pth", weights_only=True)
     assert states_equal(found, first, "neck.") and states_equal(found, first, "head.")

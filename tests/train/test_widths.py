@@ -32,8 +32,8 @@ def saved(path, experiment, classes):
 def test_two_of_three_classes_of_coco_are_kept(model, tmp_path, caplog):
     state = saved(tmp_path / "coco.ckpt", Experiment(model=model), COCO)
     experiment = as_wide_as_init(Experiment(model=model, init=Init(weights=str(tmp_path / "coco.ckpt"))), len(OWN))
-    found = new_detector(experiment, len(OWN), OWN).state_dict()
-    fresh = new_detector(experiment.model_copy(update={"init": None}), len(OWN), OWN).state_dict()
+    found = new_detector(experiment, len(OWN), OWN).detector.state_dict()
+    fresh = new_detector(experiment.model_copy(update={"init": None}), len(OWN), OWN).detector.state_dict()
     assert "the rows of 2 of 3 classes were found by name: person, car" in caplog.text
     changed = [name for name in found if found[name].shape != state[name].shape]
     assert len(changed) == (6 if model == yolo11("n") else 9)
