@@ -15,7 +15,7 @@ from detkit.backbones.rmt import RMT
 from detkit.parts import BackboneSpec
 from detkit.weights import load_weights
 from detkit.weights.family import family_of
-from detkit.weights.published import DETECTORS, detector_name
+from detkit.weights.published import COCO, DETECTORS, detector_name
 from detkit.weights.ultralytics import rename
 from tests.weights import official_names as official
 from tests.weights.test_load import CASES as YOLO
@@ -91,3 +91,9 @@ def test_other_networks_are_no_published_detector():
     state |= empty({"model.23.dfl.conv.weight": (1, 16, 1, 1)})
     assert detector_name(state, 80) == "yolo11s" and detector_name(state, 3) is None
     assert detector_name({name: tensor for name, tensor in state.items() if name != "model.0.conv.weight"}, 80) is None
+
+
+def test_cocos_names_are_torchvisions():
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights as Published
+
+    assert tuple(name for name in Published.COCO_V1.meta["categories"] if name not in ("__background__", "N/A")) == COCO
