@@ -11,6 +11,7 @@ import numpy as np
 
 from detkit.cli.charts import class_bars, size_map
 from detkit.cli.check_report import contents
+from detkit.data.check.decoders import overheard
 from detkit.data.check.examine import Checked
 from detkit.data.check.findings import Effect, Exhibit, Finding
 from detkit.data.images import ImageError, load_image
@@ -82,7 +83,8 @@ def _figure(exhibit: Exhibit) -> str:
 def _picture(path: str, exhibit: Exhibit) -> str:
     """Return an image with its boxes, as part of the page; nothing where it cannot be decoded."""
     try:
-        image = load_image(path, exhibit.upright)
+        with overheard():
+            image = load_image(path, exhibit.upright)
     except ImageError:
         return ""
     scale = SIDE / max(image.shape[:2])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detkit.data.check.boxes import notes_before_training
 from detkit.data.check.examine import check
 from detkit.data.check.findings import Effect
 from detkit.data.files import CACHE_FOLDER
@@ -155,6 +156,36 @@ def test_images_that_are_damaged_inside_pass_before_a_run_but_not_here(planted, 
     open_data(data)
     finding = found(data)["images that are damaged inside", "val"]
     assert (finding.places, finding.effect) == ((str(path),), Effect.CHANGES)
+
+
+def zeros(data, middle):
+    return data[:middle] + bytes(64) + data[middle + 64 :]
+
+
+def cut_and_ended(data, middle):
+    return data[:middle] + b"\xff\xd9"
+
+
+def hole(data, middle):
+    return data[:middle] + data[middle + 100 :]
+
+
+def another_marker(data, middle):
+    return data[:middle] + b"\xff\xd3" + data[middle + 2 :]
+
+
+@pytest.mark.parametrize("damage", [zeros, cut_and_ended, hole, another_marker])
+def test_jpegs_that_are_shown_though_damaged(planted, tmp_path, damage, capfd):
+    data = planted(suffix="jpg")
+    path = tmp_path / "images" / "val1.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole, len(whole) - 300))
+    assert open_data(data).notes == [], "header and end are those of a whole one"
+    [finding] = check(data).findings
+    assert (finding.what, finding.split, finding.effect) == ("images that are shown though damaged", "val", Effect.CHANGES)
+    assert finding.places[0].startswith(f"{path} (Corrupt JPEG data: ")
+    assert capfd.readouterr().err == ""
+    assert str(path) in notes_before_training(open_data(data))[0], "as runs tell from then on"
 
 
 def test_images_of_another_size(planted):

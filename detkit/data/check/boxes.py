@@ -52,10 +52,12 @@ def notes_before_training(splits: Splits) -> list[str]:
     for name, part in parts.items():
         images, seen = np.arange(len(part)), looks[name]
         boxes, files = repeated_boxes(part), repeated_files(part.paths)
-        broken = np.flatnonzero(~seen.decoded) if seen is not None else np.zeros(0, np.int64)
+        none = np.zeros(0, np.int64)
+        broken, shown = (none, none) if seen is None else (np.flatnonzero(~seen.decoded), np.flatnonzero(seen.damage != ""))
         notes += _note(name, "boxes that are written twice, of which one is always missed", boxes, part.owners, part)
         notes += _note(name, "images that are listed twice", list(files), images, part)
         notes += _note(name, "images that are damaged, and left out", broken, images, part)
+        notes += _note(name, "images that are damaged, and shown as far as they can be", shown, images, part)
     shared = set(shared_files(splits.train.paths, splits.val.paths)) | _twins(looks["train"], looks["val"])
     what = "images that are training images too, so that AP says how well they are remembered"
     return notes + _note("val", what, sorted(shared), np.arange(len(splits.val)), splits.val)

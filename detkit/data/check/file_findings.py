@@ -35,7 +35,7 @@ def in_files(raw: RawSplit, looks: Looks, split: Split) -> list[Finding]:
     undecodable = np.flatnonzero(~looks.decoded).tolist()
     damaged = [row for row in undecodable if _passes(raw, row)]
     other_size = _of_other_size(raw, looks)
-    cut = np.flatnonzero(looks.decoded & ~looks.whole).tolist()
+    shown = {row: f"({said})" for row, said in enumerate(looks.damage.tolist()) if said}
     promised = [FORMATS.get(Path(path).suffix.lower(), "") for path in raw.paths]
     kinds = [SAME.get(kind, kind) for kind in looks.formats.tolist()]
     mislabelled = {
@@ -54,7 +54,12 @@ def in_files(raw: RawSplit, looks: Looks, split: Split) -> list[Finding]:
         ),
         ("images of another size than annotated", Effect.REFUSED, other_size, _sentence(raw, other_size)),
         ("images that are damaged inside", Effect.CHANGES, damaged, "runs leave them out; replace them"),
-        ("images that are cut short", Effect.CHANGES, cut, "the rest of the picture is grey; replace them"),
+        (
+            "images that are shown though damaged",
+            Effect.CHANGES,
+            shown,
+            "what comes after the damage may be grey, shifted or of other colours, and is taken as it is; replace them",
+        ),
         ("images that are listed twice", Effect.CHANGES, twice, "each entry has boxes of its own; --write joins them"),
         ("images that are copies of another one", Effect.NOTED, copies, "they count twice; remove all but one"),
         (

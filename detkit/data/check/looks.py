@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from detkit.data.check.decoders import overheard
 from detkit.data.files import ORIENTATION, cache_folder, fingerprint
-from detkit.data.headers import has_end
 from detkit.data.images import ImageError, load_image
 from detkit.data.workers import start_worker
 from detkit.errors import UserError
 
-Row = tuple[bool, str, tuple[int, ...], int, np.ndarray, np.ndarray, np.ndarray]
+Row = tuple[str, str, tuple[int, ...], int, np.ndarray, np.ndarray, np.ndarray]
 THUMB = 16
 """Pixels of the sides of the grey picture that is kept of each image."""
 DIGEST = 16
@@ -35,7 +35,7 @@ class Looks(NamedTuple):
     """What I images are like, in the order of their paths; some 300 bytes an image.
 
     Attributes:
-        whole: (I,) bool: whether the file ends as it should.
+        damage: (I,) text: what the decoder says of a damaged file that it shows nevertheless; empty for a whole one.
         formats: (I,) text: what the file is, in Pillow's words.
         sizes: (I, 2) int64 height and width as stored; 0 where it cannot be decoded at all.
         orientations: (I,) int64 EXIF tag.
@@ -44,7 +44,7 @@ class Looks(NamedTuple):
         thumbs: (I, 256) uint8: a grey picture of 16 x 16.
     """
 
-    whole: np.ndarray
+    damage: np.ndarray
     formats: np.ndarray
     sizes: np.ndarray
     orientations: np.ndarray
@@ -100,7 +100,7 @@ def _record(paths: Sequence[str], looks: Looks) -> None:
 
 
 def _file(paths: Sequence[str]) -> Path:
-    return cache_folder(paths) / f"{KIND}-{fingerprint(paths, b'1')}.npz"
+    return cache_folder(paths) / f"{KIND}-{fingerprint(paths, b'2')}.npz"
 
 
 def _rows(paths: Sequence[str], workers: int) -> Iterator[Row]:
@@ -124,14 +124,14 @@ def _look(path: str) -> Row:
     """Return a row of `Looks`; one of zeros for what cannot be decoded."""
     try:
         digest = hashlib.blake2b(Path(path).read_bytes(), digest_size=DIGEST).digest()
-        image = load_image(path, upright=False)
-        whole = has_end(path)
+        with overheard() as damage:
+            image = load_image(path, upright=False)
     except (ImageError, OSError):
-        return False, "", (0, 0), 1, np.zeros(DIGEST, np.uint8), np.zeros(8, np.uint8), np.zeros(THUMB * THUMB, np.uint8)
+        return "", "", (0, 0), 1, np.zeros(DIGEST, np.uint8), np.zeros(8, np.uint8), np.zeros(THUMB * THUMB, np.uint8)
     kind, orientation = _header(path)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     thumb = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA).reshape(-1)
-    return whole, kind, image.shape[:2], orientation, np.frombuffer(digest, np.uint8), difference_hash(grey), thumb
+    return "; ".join(damage), kind, image.shape[:2], orientation, np.frombuffer(digest, np.uint8), difference_hash(grey), thumb
 
 
 def _header(path: str) -> tuple[str, int]:

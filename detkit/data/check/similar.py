@@ -35,7 +35,7 @@ def repeated(digests: np.ndarray) -> np.ndarray:
 def near(one: Looks, other: Looks) -> np.ndarray:
     """Return for each image of ``one`` the image of ``other`` that is as good as the same, the nearest; -1 where none is."""
     usable, others = np.flatnonzero(one.decoded), np.flatnonzero(other.decoded)
-    found = np.full(len(one.whole), -1)
+    found = np.full(len(one.decoded), -1)
     for start, pairs in _candidates(_signs(one.hashes[usable]), _signs(other.hashes[others])):
         mine, theirs = usable[start + pairs[0]], others[pairs[1]]
         parts = np.array_split(np.arange(len(mine)), 1 + len(mine) // THUMBS)
