@@ -15,7 +15,7 @@ from detkit.experiment import Experiment
 from detkit.overrides import override
 from detkit.spec import from_dict, to_dict
 from detkit.train.fit import fit
-from detkit.weights.checkpoint import read_checkpoint
+from detkit.weights.checkpoint import read_checkpoint, read_content
 from tests.train.tiny import write_rectangles
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
@@ -65,6 +65,9 @@ def test_takes_a_step_and_saves_a_checkpoint_that_loads_safely(path, rectangles,
     result = fit(experiment, name=path.stem, progress=False)
     checkpoint = read_checkpoint(result.run / "last.ckpt")
     assert checkpoint.step == 1 and checkpoint.classes == ("red", "blue")
+    [optimizer] = read_content(result.run / "last.ckpt")["optimizer_states"]
+    trained = {number for group in optimizer["param_groups"] for number in group["params"]}
+    assert optimizer["state"].keys() == trained, "a parameter without a gradient: several processes would wait for it"
     rebuilt = from_dict(Experiment, checkpoint.experiment).model.build(num_classes=2)
     rebuilt.load_state_dict(checkpoint.weights)
 

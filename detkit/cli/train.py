@@ -72,7 +72,8 @@ def _experiment(arguments: argparse.Namespace) -> tuple[Experiment, str]:
     if not stored.is_file():
         raise UserError(
             f"--resume {arguments.resume}: no config.json there; give a run folder, such as runs/yolo11n/0 (one that was "
-            "killed before its first step has none, and nothing to go on from: start it anew)"
+            "killed before its first step has none, and nothing to go on from: start it anew; where machines share no folder, "
+            "each needs a copy)"
         )
     if config is not None and "=" in config:
         overrides.insert(0, config)
