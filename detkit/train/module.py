@@ -16,7 +16,7 @@ from detkit.experiment import Experiment
 from detkit.parts import Detector
 from detkit.structures import Batch
 from detkit.train.optimization import Course
-from detkit.train.roles import freeze, freeze_norms, norms_below, still_roles
+from detkit.train.roles import freeze, freeze_norms, norm_roles, norms_below
 from detkit.train.schedule import Schedule
 from detkit.weights.checkpoint import header
 
@@ -49,7 +49,7 @@ class DetectorModule(LightningModule):
         self.gradient_norm: Tensor | None = None
         self.dropped, self.skipped = False, 0
         self.result: CocoResult | None = None
-        freeze_norms(detector, experiment.recipe.freeze_norms or ())
+        freeze_norms(detector, norm_roles(experiment.recipe))
         freeze(detector, experiment.recipe.freeze)
         self.train()
 
@@ -61,7 +61,8 @@ class DetectorModule(LightningModule):
     def train(self, mode: bool = True) -> DetectorModule:
         """Set the mode; frozen batch norms, which SyncBatchNorm may have taken the places of, stay in evaluation mode."""
         super().train(mode)
-        for norm in norms_below(self.detector, still_roles(self.experiment.recipe)).values():
+        recipe = self.experiment.recipe
+        for norm in norms_below(self.detector, (*recipe.freeze, *norm_roles(recipe))).values():
             norm.eval()
         return self
 

@@ -125,10 +125,10 @@ def norms_below(model: nn.Module, roles: Collection[str]) -> dict[str, nn.Module
     }
 
 
-def still_roles(recipe: Recipe) -> tuple[str, ...]:
-    """Return the roles whose batch norms don't move; ``recipe.freeze_norms`` must name them."""
-    assert recipe.freeze_norms is not True, "new_detector() names them"
-    return (*recipe.freeze, *(recipe.freeze_norms or ()))
+def norm_roles(recipe: Recipe) -> tuple[str, ...]:
+    """Return the roles of ``recipe.freeze_norms``, which `with_loaded_norms` has named."""
+    assert recipe.freeze_norms is not True, "with_loaded_norms() names them"
+    return recipe.freeze_norms or ()
 
 
 def with_loaded_norms(recipe: Recipe, model: nn.Module, loaded: Collection[str]) -> Recipe:
