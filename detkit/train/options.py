@@ -44,6 +44,9 @@ INSTEAD = {
 IMPRECISE = ("16-true", "bf16-true")
 """Precisions that Lightning casts whole batches to, boxes included: a box at 600 pixels would be off by 2."""
 
+LOST = ("spawn", "fork", "notebook")
+"""In names of strategies whose processes are copies of this one, which would not hear of their results."""
+
 
 def check_trainer(options: Mapping[str, Any]) -> None:
     """Check the names of Trainer arguments, before any data is read.
@@ -55,6 +58,9 @@ def check_trainer(options: Mapping[str, Any]) -> None:
     if precision in IMPRECISE:
         instead = f"{str(precision).removesuffix('true')}mixed"
         raise SpecError("trainer.precision", f"{precision} would round the boxes too; write {instead}")
+    strategy = options.get("strategy")
+    if isinstance(strategy, str) and any(word in strategy for word in LOST):
+        raise SpecError("trainer.strategy", f"{strategy} would leave the run's results in processes that end; write ddp")
     known = [name for name in inspect.signature(Trainer).parameters if name not in INSTEAD]
     for name in options:
         if name in INSTEAD:

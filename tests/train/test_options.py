@@ -28,6 +28,11 @@ def test_whole_batches_are_not_cast_to_half_precision():
         check_trainer({"precision": "bf16-true"})
 
 
+def test_processes_that_are_copies_are_refused():
+    with pytest.raises(UserError, match=r"trainer\.strategy: ddp_spawn would leave the run's results .*; write ddp"):
+        check_trainer({"strategy": "ddp_spawn"})
+
+
 def test_a_limit_is_a_number():
     with pytest.raises(UserError, match=r"trainer\.limit_val_batches: 'abc' is no number; write 10"):
         check_trainer({"limit_val_batches": "abc"})

@@ -4,13 +4,17 @@ import pytest
 import torch
 from torch import nn
 
+from detkit.errors import UserError
 from detkit.nn.norm import FrozenNorm
 from detkit.recipes import AdamW
 from detkit.train.averaging import move
+from detkit.train.checkpoints import SafeCheckpointIO
+from detkit.train.history import History
 from detkit.train.module import DetectorModule
 from detkit.train.optimization import Course, derive
 from detkit.train.roles import norms_below
 from detkit.train.schedule import Schedule
+from detkit.train.trainer import make_trainer
 from tests.train.tiny import tiny_experiment, tiny_model, tiny_rtdetr
 
 MODELS = {"yolo": tiny_model(), "rtdetr": tiny_rtdetr(norm="frozen")}
@@ -51,6 +55,12 @@ def test_the_optimizers_groups_do_not_change(family):
     groups = [Course(module.detector, Schedule(module.experiment.recipe, 5)).groups for module in pair(family)]
     shapes = [[([value.shape for value in group.parameters], *group[1:]) for group in side] for side in groups]
     assert shapes[0] == shapes[1] and len(shapes[0]) > 2
+
+
+def test_it_is_refused_on_a_cpu(tmp_path):
+    experiment = tiny_experiment("data", "runs").model_copy(update={"trainer": {"accelerator": "cpu", "sync_batchnorm": True}})
+    with pytest.raises(UserError, match=r"trainer\.sync_batchnorm: torch has it for GPUs alone"):
+        make_trainer(experiment, tmp_path, History(tmp_path / "metrics.csv"), False, SafeCheckpointIO())
 
 
 def test_norms_of_frozen_parts_stay_in_evaluation_mode():
