@@ -76,15 +76,19 @@ class Blame(NamedTuple):
         return f"{what}; images {some([Path(image).name for share in self.shares for image in share.images])}"
 
 
-def first_parts(findings: Sequence[Finding], step: Sequence[Tried]) -> list[str]:
-    """Return in words what is first not finite in each batch of a step."""
+def first_parts(findings: Sequence[Finding], step: Sequence[Tried]) -> list[tuple[bool, str]]:
+    """Return in words what is first not finite in each batch of a step, and whether no images can be named.
+
+    Where they can, it is where the trouble began: a loss that is divided by a count of all processes fails in all of them.
+    """
     words = []
     for found, tried in zip(findings, step, strict=True):
         if found.module is not None:
             images = [Path(tried.files[place]).name for place in found.images]
-            words.append(f"first not finite is the output of {found.module}" + (f", of {some(images)}" if images else ""))
+            whose = f", of {some(images)}" if images else ""
+            words.append((not images, f"First not finite is the output of {found.module}{whose}. "))
         elif found.parameter is not None:
-            words.append(f"first not finite is the gradient of {found.parameter}")
+            words.append((True, f"First not finite is the gradient of {found.parameter}. "))
     return words
 
 

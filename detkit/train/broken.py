@@ -120,10 +120,10 @@ class BrokenSteps(Callback):
             batch = module.rescaled(tried.batch, record.epoch, tried.number)
             findings.append(examine(module.detector, batch, trainer.precision_plugin.train_step_context, record.scale))
             self._buffers.restore()
-        parts = [part for words in gathered(trainer, first_parts(findings, record.tried)) for part in words]
+        parts = sorted(part for words in gathered(trainer, first_parts(findings, record.tried)) for part in words)
         raise UserError(
             f"{self._row} steps in a row broke; in the last one, {record}, {blame}. "
-            + "".join(f"{part[0].upper()}{part[1:]}. " for part in parts[:1])
+            + "".join(words for _, words in parts[:1])
             + f"{settings(trainer)} None of these steps is in the weights or in a checkpoint. "
             f"To see more: tools/replay.py {blame.shares[0].file}. To go on: a smaller recipe.optimizer.lr or recipe.clip, "
             "trainer.precision=bf16-mixed or 32-true, or other images; recipe.broken_steps says how many in a row end a run"
