@@ -7,3 +7,7 @@ class UserError(Exception):
     The message says what is wrong, where, and what to write instead. The command line prints it and exits with
     status 2; ``--debug`` shows the traceback.
     """
+
+
+class MissingPackage(UserError):  # noqa: N818 (it says what it is)
+    """Something needs an optional package that is not installed; the message says how to install it."""

@@ -23,7 +23,8 @@ class Init(Spec):
     weights: str | None = None
     """File of a whole detector, or of a part that it names, whoever wrote it."""
     backbone: str | None = None
-    """File that the backbone alone is taken from, after ``weights``: its authors', or of a detector that has one like it."""
+    """File that the backbone alone is taken from, after ``weights``: its authors', timm's, or of a detector that has one like
+    it. ``timm``: the weights that timm publishes for it, downloaded."""
     overlap: bool = False
     """Copy the leading channels of tensors of another shape: a heuristic for other widths (`detkit.weights.overlap`)."""
     strict: float | None = Field(None, gt=0, le=1)

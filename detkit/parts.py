@@ -99,6 +99,11 @@ class BackboneSpec(Spec):
 
     home = "detkit.backbones"
 
+    @property
+    def timm_name(self) -> str | None:
+        """Name of this very network in timm, whose weights ``init.backbone=timm`` loads; None where timm lacks it."""
+        return None
+
     @abstractmethod
     def build(self, levels: Sequence[int] | None = None) -> Backbone:
         """Return the backbone with all its levels, or those of the strides ``levels`` that it has.

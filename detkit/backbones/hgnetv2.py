@@ -47,6 +47,11 @@ class HGNetv2(BackboneSpec):
     unit: BlockSpec | None = None
     """Layers 2 to 6 of every block; none for convolutions like layer 1, which changes the width."""
 
+    @property
+    def timm_name(self) -> str:
+        """The name in timm, which numbers the sizes from the smallest of all."""
+        return {"l": "hgnetv2_b4", "x": "hgnetv2_b5", "h": "hgnetv2_b6"}[self.size]
+
     def build(self, levels: Sequence[int] | None = None) -> Backbone:
         """Return the backbone with its levels, or those of the strides ``levels``."""
         size = SIZES[self.size]

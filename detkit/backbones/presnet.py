@@ -45,6 +45,11 @@ class PResNet(BackboneSpec):
         """How much wider a block's output is than its 3x3 convolution: bottlenecks multiply by four."""
         return 4 if self.depth >= 50 else 1
 
+    @property
+    def timm_name(self) -> str | None:
+        """The name in timm, where the shallow networks are others; None for them, and for what is smaller than published."""
+        return f"resnet{self.depth}d" if self.depth >= 50 and self.depths is None and self.width == 64 else None
+
     def build(self, levels: Sequence[int] | None = None) -> Backbone:
         """Return the backbone with its levels, or those of the strides ``levels``."""
         given = [Level(self.expansion * self.width << index, 4 << index) for index in range(4)]

@@ -43,6 +43,11 @@ class RepViT(BackboneSpec):
     size: Literal["m0_6", "m0_9", "m1_0", "m1_1", "m1_5", "m2_3"] = "m0_9"
     """Of the published ones, by latency in milliseconds on the authors' phone."""
 
+    @property
+    def timm_name(self) -> str | None:
+        """The name in timm, which lacks the smallest."""
+        return None if self.size == "m0_6" else f"repvit_{self.size}"
+
     def build(self, levels: Sequence[int] | None = None) -> Backbone:
         """Return the backbone with its levels, or those of the strides ``levels``."""
         width, depths = SIZES[self.size]

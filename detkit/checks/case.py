@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 
 from detkit.checks.hints import hint
+from detkit.errors import MissingPackage
 
 Case = Callable[[Any], "str | None"]
 
@@ -115,7 +116,7 @@ def examine(case: Case, subject: Any) -> Finding:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             text = case(subject) or ""
-    except Skipped as reason:
+    except (Skipped, MissingPackage) as reason:
         outcome, text = "skipped", str(reason)
     except Broken as error:
         outcome, text, advice, where = "broke", error.message, error.advice, place(error)

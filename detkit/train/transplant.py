@@ -8,15 +8,18 @@ from typing import NamedTuple
 
 from detkit.errors import UserError
 from detkit.experiment import Experiment, Init
-from detkit.parts import Detector
+from detkit.parts import BackboneSpec, Detector, DetectorSpec
 from detkit.profiling.costs import products
 from detkit.weights.class_rows import ClassNames
 from detkit.weights.load import load_weights
+from detkit.weights.pretrained import pretrained
 from detkit.weights.published import class_names
 from detkit.weights.read import Weights, read
 from detkit.weights.report import Report
 
 BACKBONE = "backbone"
+TIMM = "timm"
+"""Stands for the weights that timm publishes, where a backbone's file is named."""
 
 
 class Transplant(NamedTuple):
@@ -26,19 +29,23 @@ class Transplant(NamedTuple):
         field: of the experiment, that names the file.
         weights: what the file holds.
         report: what became of it.
+        remark: what else the model must be for them; empty where it is.
     """
 
     field: str
     weights: Weights
     report: Report
+    remark: str = ""
 
     @property
     def notes(self) -> Iterator[str]:
-        """The terms that the weights come under, where they are known, and the table."""
+        """The terms that the weights come under, where they are known, the table, and the remark."""
         path = self.weights.path
         if self.weights.terms:
             yield f"{path}: terms of these weights: {self.weights.terms}"
         yield f"{self.field}: initial weights from {path}\n{self.report}"
+        if self.remark:
+            yield f"{self.field}: {self.remark}"
 
 
 def transplant(detector: Detector, experiment: Experiment, num_classes: int, names: Sequence[str] = ()) -> list[Transplant]:
@@ -56,7 +63,7 @@ def transplant(detector: Detector, experiment: Experiment, num_classes: int, nam
     init = experiment.init
     if init is None:
         return []
-    found = [_load(detector, init, names, *source) for source in sources(init)]
+    found = [_load(detector, experiment.model, init, names, *source) for source in sources(init)]
     flops = products(experiment.model, num_classes, experiment.data.shape)
     return [one._replace(report=one.report.with_flops(flops)) for one in found]
 
@@ -77,16 +84,18 @@ def check_shares(init: Init, transplants: list[Transplant]) -> None:
     """
     if init.strict is None:
         return
-    for field, weights, report in transplants:
+    for one in transplants:
         try:
-            report.check(init.strict)
+            one.report.check(init.strict)
         except UserError as error:
-            raise UserError(f"init.strict={init.strict:g}: {field}={weights.path}: {error}") from None
+            raise UserError(f"init.strict={init.strict:g}: {one.field}={one.weights.path}: {error}") from None
 
 
-def _load(detector: Detector, init: Init, names: Sequence[str], field: str, part: str, file: str) -> Transplant:
+def _load(
+    detector: Detector, model: DetectorSpec, init: Init, names: Sequence[str], field: str, part: str, file: str
+) -> Transplant:
     try:
-        weights = read(Path(file).expanduser())
+        weights, remark = _of_timm(model) if part and file == TIMM else (read(Path(file).expanduser()), "")
         known = class_names(weights)
         classes = ClassNames(names, known) if names and known else None
         report = load_weights(detector, weights.state, overlap=init.overlap, part=part, classes=classes)
@@ -94,4 +103,23 @@ def _load(detector: Detector, init: Init, names: Sequence[str], field: str, part
         raise UserError(f"{field}={file}: {error}") from None
     if not report.loaded and not report.overlapped:
         raise UserError(f"{field}={file} holds nothing that fits {'this model' if not part else f'its {part}'}")
-    return Transplant(field, weights, report)
+    return Transplant(field, weights, report, remark)
+
+
+def _of_timm(model: DetectorSpec) -> tuple[Weights, str]:
+    """Return what timm publishes for a model's backbone, and how the model must normalise images for it.
+
+    Raises:
+        UserError: the backbone is none of timm's, or its weights cannot be had.
+    """
+    backbone = getattr(model, BACKBONE, None)
+    name = backbone.timm_name if isinstance(backbone, BackboneSpec) else None
+    if name is None:
+        raise UserError(f"{type(backbone).__name__} as it is here is no network of timm; name a file of its weights instead")
+    weights, mean, std = pretrained(name)
+    if (getattr(model, "mean", mean), getattr(model, "std", std)) == (mean, std):
+        return weights, ""
+    fields = [
+        f"model.{field}=[{','.join(f'{value:g}' for value in values)}]" for field, values in (("mean", mean), ("std", std))
+    ]
+    return weights, f"{name} was trained on images that were normalised in another way than here; write {' '.join(fields)}"

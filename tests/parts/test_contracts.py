@@ -3,6 +3,7 @@
 import pytest
 
 from detkit.backbones.presnet import PResNet
+from detkit.backbones.timm_backbone import TimmBackbone
 from detkit.checks.case import examine, promise, title
 from detkit.checks.contracts import CONTRACTS, contract
 from detkit.detectors.rtdetr import RTDETR
@@ -17,6 +18,7 @@ SMALL = {
     RTDETR: small_rtdetr(),
     YOLO: small_yolo(),
     PResNet: PResNet(depths=(1, 1, 1, 1), width=16),
+    TimmBackbone: TimmBackbone(name="test_resnet"),
     HybridEncoder: HybridEncoder(width=32),
     RTDETRHead: RTDETRHead(width=32, heads=4, feedforward=64, depth=2, queries=20, denoising=10),
 }
@@ -24,8 +26,8 @@ SMALL = {
 LARGE = (BackboneSpec, NeckSpec, HeadSpec, DetectorSpec)
 SLOW = {"compiles", "exports", "takes float16 autocast"}
 """Cases that take seconds for large networks; tests/detectors compiles and exports small ones of them in the fast tests."""
-NORM_APART = {"Conv2Former"}
-"""Parts with a batch norm that follows no convolution, so that it can't be folded."""
+NORM_APART = {"Conv2Former", "TimmBackbone"}
+"""Parts with a batch norm that follows no convolution, so that it can't be folded; and timm's, which we don't touch."""
 
 
 def own_parts(family):
