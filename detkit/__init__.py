@@ -16,7 +16,7 @@ def load(path: str | Path, **options: Any) -> Predictor:
     """Return the predictor of a checkpoint: ``print(detkit.load("runs/yolo11n/0/best.ckpt")("photo.jpg"))``.
 
     Args:
-        path: checkpoint file.
+        path: checkpoint file, published folder, or ``hf:user/name`` for one on Hugging Face's hub.
         options: ``confidence``, ``iou``, ``limit``, ``classes``, ``size``, ``tiles``, ``overlap``, ``batch``, ``device``,
             ``overrides``; see `detkit.deploy.predict.load_predictor`.
 

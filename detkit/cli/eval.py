@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="COCO's 12 numbers, precision, recall and F1 at the best confidence, AP by class; "
         "results.json in COCO's format; curves, confusion and the worst images as PNG and CSV.",
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt, or a published folder")
     parser.add_argument(
         "overrides", nargs="*", metavar="path=value", help="data.root=~/mydata data.size=320 model.head.eval_layer=2 ..."
     )

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage="%(prog)s CHECKPOINT SOURCE [SOURCE ...] [model.path=value ...] [options]",
         description="Write annotated pictures (for a video: a video) and predictions.json. Ctrl-C ends it; results are kept.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="runs/yolo11n/0/best.ckpt, or a published folder")
     parser.add_argument(
         "sources",
         nargs="+",

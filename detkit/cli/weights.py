@@ -10,6 +10,7 @@ from pathlib import Path
 
 from detkit.cli.run import WRONG_USE, run
 from detkit.cli.weights_convert import convert
+from detkit.cli.weights_publish import publish
 from detkit.cli.weights_transfer import transfer
 from detkit.spec import suggestion
 from detkit.weights import Weights, read
@@ -103,4 +104,5 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "inspect": (inspect, "what is inside: family, classes, parameters, precision, averaged or not, licence"),
     "convert": (convert, "a checkpoint of detkit from anybody's weights of a detector, for eval.py and predict.py"),
     "transfer": (transfer, "what a model would take from a file, part by part; loads, and trains nothing"),
+    "publish": (publish, "a folder that others can load a run's detector from, with scores and a model card"),
 }

@@ -88,7 +88,7 @@ def convert(
     if output.exists():
         raise UserError(f"{output} is there already; give another name")
     weights = read(source)
-    if weights.form.startswith("checkpoint of detkit"):
+    if weights.form.startswith(("checkpoint of detkit", "published by detkit")):
         raise UserError(f"{source} is a checkpoint of detkit already")
     model = "" if experiment else _recognised(weights)
     names, named_by = _names(weights, classes)
@@ -103,7 +103,7 @@ def convert(
             f"{source} does not fill this {type(experiment.model).__name__} of {len(names)} classes: {report.fault}"
         )
     state = {f"{PREFIX}{name}": tensor for name, tensor in detector.state_dict().items()}
-    write_checkpoint({**header(experiment, names), "licence": weights.terms, "state_dict": state}, output)
+    write_checkpoint({**header(experiment, names, weights.terms), "state_dict": state}, output)
     return Converted(weights, model, names, named_by, report)
 
 

@@ -1,4 +1,4 @@
-"""From a checkpoint file to a detector that can be used."""
+"""From a checkpoint file, or a published folder, to a detector that can be used."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from detkit.deploy.hub import local
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.overrides import override
 from detkit.parts import Detector
 from detkit.spec import from_dict
-from detkit.weights.checkpoint import read_checkpoint
+from detkit.weights.checkpoint import Checkpoint
+from detkit.weights.folder import read_model
 from detkit.weights.load import load_weights
 
 
@@ -30,17 +32,30 @@ class Loaded(NamedTuple):
 
 
 def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Rebuild the detector of a checkpoint; no other file is needed.
+    """Rebuild the detector of a checkpoint or a published folder; no other file is needed.
 
     Args:
-        path: checkpoint file.
+        path: checkpoint file, published folder, or ``hf:user/name`` for one on Hugging Face's hub.
         overrides: ``model.head.eval_layer=2`` and the like, on the stored experiment; the weights must fill the model exactly.
 
     Raises:
         UserError: no whole checkpoint, a part of the user's own that is not imported, a wrong override, or weights of another
             model.
     """
-    checkpoint = read_checkpoint(path)
+    return rebuild(read_model(local(path)), path, overrides)
+
+
+def rebuild(checkpoint: Checkpoint, path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Rebuild a detector.
+
+    Args:
+        checkpoint: what a file or a folder holds.
+        path: what the user calls that.
+        overrides: as for `load_detector`.
+
+    Raises:
+        UserError: as from `load_detector`.
+    """
     trained = from_dict(Experiment, checkpoint.experiment, modules=checkpoint.modules)
     experiment = override(trained, overrides)
     detector = experiment.model.build(num_classes=len(checkpoint.classes))

@@ -20,7 +20,7 @@ def load_predictor(path: str | Path, *, tiles: int | None = None, overlap: float
     """Return the predictor of a checkpoint; for large images, one that goes over them in tiles.
 
     Args:
-        path: checkpoint file.
+        path: checkpoint file, published folder, or ``hf:user/name`` for one on Hugging Face's hub.
         tiles: side of a tile in pixels; None looks at whole images only.
         overlap: least share of a tile's side that it has in common with its neighbour.
         options: of `Predictor.from_checkpoint`, such as ``confidence=0.5``, ``classes=["person"]``,

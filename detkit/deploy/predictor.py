@@ -87,7 +87,7 @@ class Predictor:
         """Return the predictor of a checkpoint, fused.
 
         Args:
-            path: checkpoint file.
+            path: checkpoint file, published folder, or ``hf:user/name`` for one on Hugging Face's hub.
             size: input pixels, one number or (height, width), multiples of 32; None for those of the training.
             overrides: such as ``["model.head.eval_layer=2"]``, on the stored experiment; the weights must fill that model.
             options: any of the constructor's, such as ``confidence=0.5``.

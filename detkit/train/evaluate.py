@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from detkit.data.layout import open_val
+from detkit.deploy.hub import is_remote
 from detkit.deploy.load import load_detector
 from detkit.errors import UserError
 from detkit.evaluation.coco import CocoResult
@@ -50,10 +51,11 @@ def evaluate(
     """Evaluate the averaged weights of a checkpoint.
 
     Args:
-        checkpoint: ``best.ckpt`` of a run, say.
+        checkpoint: ``best.ckpt`` of a run, say; or a published folder, or ``hf:user/name`` for one on Hugging Face's hub.
         overrides: ``data.root=~/mydata`` and the like, on the stored experiment; its ``trainer`` part starts empty, and its
             model may be any that the weights fill exactly: ``model.head.eval_layer=2``.
-        output: where ``results.json`` and ``plots/`` go; by default a folder ``eval`` beside the checkpoint.
+        output: where ``results.json`` and ``plots/`` go; by default a folder ``eval`` beside the checkpoint, or here where that is on
+            the hub.
         progress: show a bar where standard error is a terminal.
 
     Raises:
@@ -61,7 +63,7 @@ def evaluate(
     """
     detector, experiment, names = load_detector(checkpoint, ["trainer={}", *overrides])
     check_trainer(experiment.trainer)
-    folder = output or checkpoint.parent / "eval"
+    folder = output or (Path() if is_remote(checkpoint) else checkpoint.parent) / "eval"
     with _writable(folder) if is_first_process(experiment.trainer) else nullcontext():
         return _score(detector, experiment, names, folder, progress)
 

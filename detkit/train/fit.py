@@ -14,6 +14,7 @@ import torch
 
 from detkit.data.check.boxes import notes_before_training
 from detkit.data.extra import check_transforms
+from detkit.data.fingerprint import fingerprints
 from detkit.data.layout import open_data
 from detkit.evaluation.coco import CocoResult
 from detkit.experiment import Experiment
@@ -91,11 +92,11 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
         tell(note)
     if checkpoint is None:
         experiment = as_wide_as_init(experiment, len(splits.names))
-        detector, recipe = new_detector(experiment, len(splits.names), splits.names)
+        detector, recipe, licence = new_detector(experiment, len(splits.names), splits.names)
         experiment = experiment.model_copy(update={"recipe": recipe})
     else:
         check_classes(checkpoint, splits.names)
-        detector = experiment.model.build(len(splits.names))
+        detector, licence = experiment.model.build(len(splits.names)), ""  # its checkpoint knows it
     detector.to(memory_format=torch.channels_last)  # a fifth quicker on a CPU; also what GPUs' tensor cores read
     ranked = len(splits.val.boxes) > 0
     if not ranked:
@@ -111,7 +112,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
         data = experiment.data.model_copy(update={"size": experiment.data.shape})  # what a default meant here
         experiment = experiment.model_copy(update={"recipe": recipe, "data": data})
         note_learning_rate(experiment)
-        module = DetectorModule(detector, experiment, splits.names)
+        module = DetectorModule(detector, experiment, splits.names, licence, fingerprints(splits))
         trainer.precision_plugin.convert_module(module)  # before averages are copied from it and states loaded into it
         interrupted = False
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -40,9 +40,25 @@ class DetectorModule(LightningModule):
     metric: CocoMetric
     course: Course
 
-    def __init__(self, detector: Detector, experiment: Experiment, names: Sequence[str]) -> None:
-        """Take a detector and its class ``names``; the recipe must be complete (`detkit.train.optimization.derive`)."""
+    def __init__(
+        self,
+        detector: Detector,
+        experiment: Experiment,
+        names: Sequence[str],
+        licence: str = "",
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take a detector.
+
+        Args:
+            detector: with its initial weights.
+            experiment: its recipe must be complete (`detkit.train.optimization.derive`).
+            names: of the classes by label.
+            licence: terms of the initial weights, which checkpoints hand on.
+            data: fingerprints of the splits, which checkpoints hold.
+        """
         super().__init__()
+        self.licence, self.data = licence, data
         self.detector = detector
         self.experiment, self.names = experiment, tuple(names)
         self.losses: dict[str, Tensor] = {}
@@ -150,8 +166,12 @@ class DetectorModule(LightningModule):
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to rebuild the detector: experiment, class names, format."""
-        checkpoint.update(header(self.experiment, self.names))
+        """Add what it takes to rebuild the detector, and to publish it: experiment, class names, format, terms, data."""
+        checkpoint.update(header(self.experiment, self.names, self.licence, self.data))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the terms of the weights that a resumed run started from."""
+        self.licence = checkpoint.get("licence", "")
 
 
 def contagious(loss: Tensor) -> Tensor:

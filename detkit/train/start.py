@@ -16,7 +16,7 @@ from detkit.train.checkpoints import newest_checkpoint
 from detkit.train.randomness import seed_all
 from detkit.train.roles import below, check_frozen_norms, check_roles, with_loaded_norms
 from detkit.train.runs import tell
-from detkit.train.transplant import BACKBONE, check_shares, transplant
+from detkit.train.transplant import BACKBONE, Transplant, check_shares, transplant
 from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
 
 FIXED = ("model", "seed")
@@ -31,10 +31,12 @@ class Start(NamedTuple):
     Attributes:
         detector: with its initial weights.
         recipe: with the batch norms named that stay as they were loaded.
+        licence: terms of the weights that it starts from; empty for none, and where they are not known.
     """
 
     detector: Detector
     recipe: Recipe
+    licence: str
 
 
 def new_detector(experiment: Experiment, num_classes: int, names: Sequence[str] = ()) -> Start:
@@ -52,25 +54,27 @@ def new_detector(experiment: Experiment, num_classes: int, names: Sequence[str] 
     detector = experiment.model.build(num_classes)
     check_roles(detector, experiment.recipe.freeze, "recipe.freeze")
     check_roles(detector, experiment.recipe.lr_scale, "recipe.lr_scale")
-    loaded = _transplanted(detector, experiment, num_classes, names)
+    found = _transplanted(detector, experiment, num_classes, names)
+    loaded = {name for one in found for name in one.report.loaded}
     check_frozen_norms(detector, set(detector.state_dict()) - loaded)
     note_slow_backbone(experiment, loaded)
-    return Start(detector, with_loaded_norms(experiment.recipe, detector, loaded))
+    terms = dict.fromkeys(one.weights.inherited for one in found)
+    return Start(detector, with_loaded_norms(experiment.recipe, detector, loaded), "; ".join(filter(None, terms)))
 
 
-def _transplanted(detector: Detector, experiment: Experiment, num_classes: int, names: Sequence[str]) -> set[str]:
-    """Load what fits from the files of ``experiment.init``, tell what did, and return the names of the tensors.
+def _transplanted(detector: Detector, experiment: Experiment, num_classes: int, names: Sequence[str]) -> list[Transplant]:
+    """Load what fits from the files of ``experiment.init``, tell what did, and return it.
 
     Raises:
         UserError: one cannot be used, or gives less than is asked for.
     """
     if experiment.init is None:
-        return set()
+        return []
     found = transplant(detector, experiment, num_classes, names)
     for note in (note for one in found for note in one.notes):
         tell(note)
     check_shares(experiment.init, found)
-    return {name for one in found for name in one.report.loaded}
+    return found
 
 
 def note_slow_backbone(experiment: Experiment, loaded: Iterable[str]) -> None:

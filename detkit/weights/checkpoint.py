@@ -2,7 +2,8 @@
 
 Beside Lightning's own entries a checkpoint holds::
 
-    {"format": 1, "detkit": "0.1.0", "experiment": {...}, "modules": ["mylab.blocks"], "classes": ["cat", ...]}
+    {"format": 1, "detkit": "0.1.0", "experiment": {...}, "modules": ["mylab.blocks"], "classes": ["cat", ...],
+     "licence": "...", "data": {"train": {"images": 205, "boxes": 4888, "sha256": "..."}, "val": {...}}}
 
 Where weights are averaged, Lightning stores the averaged ones under ``state_dict`` and the live ones, which training goes on
 from, under ``current_model_state``. The detector is the attribute ``detector`` of the trained module, hence the prefix.
@@ -37,7 +38,12 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 PREFIX = "detector."
 """Of the detector's tensors in ``state_dict``."""
 
-ENTRIES = {"detkit": str, "experiment": dict, "modules": list, "classes": list, "state_dict": dict}
+OPTIONAL: dict[str, Any] = {"epoch": 0, "global_step": 0, "averaged": False, "licence": "", "data": {}}
+"""What converted and earlier checkpoints lack, and what that means."""
+
+ENTRIES = {"detkit": str, "experiment": dict, "modules": list, "classes": list, "state_dict": dict} | {
+    name: type(value) for name, value in OPTIONAL.items()
+}
 """What must be there, and of which type."""
 
 PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.dtype, torch.device)
@@ -59,6 +65,9 @@ class Checkpoint:
         live: the tensors that training goes on from; the same where no averages were kept.
         epoch: epochs begun, from 0.
         step: optimizer steps taken.
+        averaged: ``weights`` are an average over training.
+        licence: terms of the weights that training started from; empty where none are known.
+        data: what it was trained on, by split (`detkit.data.fingerprint`); empty where that is not known.
     """
 
     path: Path
@@ -70,14 +79,21 @@ class Checkpoint:
     live: dict[str, Tensor]
     epoch: int
     step: int
+    averaged: bool
+    licence: str
+    data: dict[str, Any]
 
 
-def header(experiment: Spec, classes: Sequence[str]) -> dict[str, Any]:
+def header(
+    experiment: Spec, classes: Sequence[str], licence: str = "", data: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the entries, all plain data, that make a Lightning checkpoint one of detkit's.
 
     Args:
         experiment: what was trained.
         classes: names by label.
+        licence: terms of the weights that training started from, where they are known.
+        data: fingerprints of what it is trained on, by split.
     """
     return {
         "format": FORMAT,
@@ -85,6 +101,8 @@ def header(experiment: Spec, classes: Sequence[str]) -> dict[str, Any]:
         "experiment": to_dict(experiment),
         "modules": user_modules(experiment),
         "classes": list(classes),
+        "licence": licence,
+        "data": dict(data or {}),
     }
 
 
@@ -120,10 +138,22 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         UserError: no such file, damaged or cut short, no checkpoint of detkit, of a later format, or one that holds code.
     """
     path = Path(path)
-    content = migrate(read_content(path), path)
+    return checkpoint_of(read_content(path), path)
+
+
+def checkpoint_of(content: dict[str, Any], path: Path) -> Checkpoint:
+    """Return what the entries of a checkpoint file say.
+
+    Raises:
+        UserError: they are not those of a whole checkpoint, or of a later format.
+    """
+    content = OPTIONAL | migrate(content, path)
     for name, kind in ENTRIES.items():
         if not isinstance(content.get(name), kind):
             raise UserError(f"{path} is not a whole checkpoint: its entry '{name}' is missing or no {kind.__name__}")
+    for name in ("classes", "modules"):
+        if not all(isinstance(item, str) for item in content[name]):
+            raise UserError(f"{path} is not a whole checkpoint: its entry '{name}' holds what is no text")
     return Checkpoint(
         path=path,
         version=content["detkit"],
@@ -132,8 +162,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         classes=tuple(content["classes"]),
         weights=_detector(content["state_dict"], path),
         live=_detector(content.get("current_model_state", content["state_dict"]), path),
-        epoch=content.get("epoch", 0),
-        step=content.get("global_step", 0),
+        epoch=content["epoch"],
+        step=content["global_step"],
+        averaged=content["averaged"] or "current_model_state" in content,
+        licence=content["licence"],
+        data=content["data"],
     )
 
 

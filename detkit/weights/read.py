@@ -1,11 +1,11 @@
 """``read(path)``: the weights in a file, whoever wrote it, without running anything that the file holds.
 
-Read are detkit's checkpoints, safetensors, PyTorch's zip and legacy formats, and bare pickles: state dicts, checkpoints
-around them, and whole pickled modules of classes that need not be installed. A restricted reader rebuilds tensors and plain
-containers and makes inert records of everything else; it imports nothing and calls nothing (`detkit.weights.names` says
-what is refused). Memory is bounded by the file's size: at most 512 bytes for a byte of its pickle, 16 MB for the names of a
-module's tensors, and the file itself once more where storages don't lie on multiples of 8 bytes; else they are mapped where
-they are. So is time: at most four steps for a byte of the pickle, and half a minute.
+Read are detkit's checkpoints and published folders, safetensors, PyTorch's zip and legacy formats, and bare pickles: state
+dicts, checkpoints around them, and whole pickled modules of classes that need not be installed. A restricted reader rebuilds
+tensors and plain containers and makes inert records of everything else; it imports nothing and calls nothing
+(`detkit.weights.names` says what is refused). Memory is bounded by the file's size: at most 512 bytes for a byte of its pickle,
+16 MB for the names of a module's tensors, and the file itself once more where storages don't lie on multiples of 8 bytes; else
+they are mapped where they are. So is time: at most four steps for a byte of the pickle, and half a minute.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from torch import Tensor
 
 from detkit.errors import UserError
 from detkit.weights.archive import open_content
-from detkit.weights.checkpoint import read_checkpoint
+from detkit.weights.checkpoint import Checkpoint, read_checkpoint
 from detkit.weights.family import Family, family_of
+from detkit.weights.folder import WEIGHTS, published_folder, read_folder
 from detkit.weights.memory import Content
 from detkit.weights.modules import is_module, module_state
 from detkit.weights.records import Record, Refused, shown
@@ -36,6 +37,8 @@ AROUND = ("meta", "meta.dataset_meta", "dataset_meta", "hyper_parameters", "")
 """Where they keep them."""
 WRAPPERS = ("module.", "_orig_mod.")
 """Begin every name of a state dict that was taken from a wrapped module."""
+LONGEST_TERMS = 500
+"""Characters of what a file says of its licence that are passed on."""
 STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 """End the names of tensors that are no parameters."""
 
@@ -74,6 +77,11 @@ class Weights:
         return "; ".join(known + said)
 
     @property
+    def inherited(self) -> str:
+        """What is to be said of a model that is trained from them."""
+        return self.terms if self.family and self.family.licence else shown(self.licence, LONGEST_TERMS)
+
+    @property
     def class_count(self) -> int | None:
         """Number of classes by names or shapes; None where neither tells."""
         return len(self.classes) or (self.family.class_count(self.state) if self.family else None)
@@ -99,6 +107,9 @@ def read(path: str | Path) -> Weights:
         UserError: there is no such file, it holds no weights, is damaged, or may be meant to run code.
     """
     path = Path(path)
+    if (folder := published_folder(path)) is not None:
+        found = read_folder(folder)
+        return _own(folder / WEIGHTS, found, f"published by detkit {found.version}", "")
     if path.is_dir():
         raise UserError(f"{path} is a folder; give a file of weights in it")
     if not path.is_file():
@@ -106,24 +117,24 @@ def read(path: str | Path) -> Weights:
     try:
         content = open_content(path)
         if isinstance(content.value, dict) and "format" in content.value:
-            return _checkpoint(path, content)
+            found = read_checkpoint(path)
+            return _own(path, found, f"checkpoint of detkit {found.version}", "state_dict")
         return _foreign(path, content)
     except Refused as refusal:
         raise UserError(f"{path} {refusal}") from None
 
 
-def _checkpoint(path: Path, content: Content) -> Weights:
-    """Return the weights of a checkpoint of detkit."""
-    found = read_checkpoint(path)
+def _own(path: Path, found: Checkpoint, form: str, place: str) -> Weights:
+    """Return the weights of detkit's own files."""
     return Weights(
         path=path,
         state=found.weights,
-        form=f"checkpoint of detkit {found.version}",
-        place="state_dict",
-        averaged="current_model_state" in content.value,
+        form=form,
+        place=place,
+        averaged=found.averaged,
         family=family_of(found.weights),
         classes=found.classes,
-        licence=licence if isinstance(licence := content.value.get("licence"), str) else "",
+        licence=found.licence,
     )
 
 

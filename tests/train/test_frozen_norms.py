@@ -72,7 +72,7 @@ def test_roles_are_taken_as_they_are_and_keep_their_mode():
     made = override(
         Experiment(model=tiny_model()), ["recipe.freeze_norms=[backbone.stages.*.downsample,neck]", "recipe.ema=none"]
     )
-    detector, recipe = new_detector(made, 2)
+    detector, recipe, _ = new_detector(made, 2)
     assert recipe.freeze_norms == ("backbone.stages.*.downsample", "neck")
     module = DetectorModule(detector, made.model_copy(update={"recipe": recipe}), ("red", "blue"))
     still = norms_below(detector, recipe.freeze_norms)
@@ -100,5 +100,5 @@ def test_what_cannot_be_kept_is_told(words, tmp_path):
 
 
 def test_the_names_are_stored_as_roles(words):
-    _, recipe = new_detector(override(Experiment(model=tiny_model()), words), 2)
+    _, recipe, _ = new_detector(override(Experiment(model=tiny_model()), words), 2)
     assert to_dict(recipe)["freeze_norms"] == PARTS
