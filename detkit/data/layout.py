@@ -69,6 +69,15 @@ def open_data(data: Data, broken: Container[str] = ()) -> Splits:
     return Splits(train, val, names, list(dict.fromkeys(train_notes + val_notes + stray_notes)), beyond)
 
 
+def open_names(data: Data) -> tuple[str, ...]:
+    """Return the class names of a data set by label, as `open_data` does, and read nothing but the training annotations.
+
+    Raises:
+        UserError: as for `open_data`.
+    """
+    return tuple(find_reader(data).read("train").categories.values())
+
+
 def open_val(data: Data, names: Sequence[str]) -> tuple[Annotations, list[str]]:
     """Open the validation split alone, for a detector that knows the classes ``names``; return it and what was mended.
 

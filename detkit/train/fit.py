@@ -35,7 +35,6 @@ from detkit.train.runs import CONFIG, new_run, tell
 from detkit.train.start import check_classes, checkpoint_to_resume, new_detector, note_learning_rate
 from detkit.train.trainer import METRICS, make_trainer, quiet, refusals
 from detkit.train.unreadable import UNREADABLE, listed
-from detkit.train.widths import as_wide_as_init
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     for note in [*splits.notes, *notes_before_training(splits)]:
         tell(note)
     if checkpoint is None:
-        experiment = as_wide_as_init(experiment, len(splits.names))
-        detector, recipe, licence = new_detector(experiment, len(splits.names), splits.names)
-        experiment = experiment.model_copy(update={"recipe": recipe})
+        detector, experiment, licence = new_detector(experiment, len(splits.names), splits.names)
     else:
         check_classes(checkpoint, splits.names)
         detector, licence = experiment.model.build(len(splits.names)), ""  # its checkpoint knows it

@@ -16,7 +16,7 @@ from detkit.train.checkpoints import newest_checkpoint
 from detkit.train.randomness import seed_all
 from detkit.train.roles import below, check_frozen_norms, check_roles, with_loaded_norms
 from detkit.train.runs import tell
-from detkit.train.transplant import BACKBONE, Transplant, check_shares, transplant
+from detkit.train.transplant import BACKBONE, check_shares, planted
 from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
 
 FIXED = ("model", "seed")
@@ -30,12 +30,12 @@ class Start(NamedTuple):
 
     Attributes:
         detector: with its initial weights.
-        recipe: with the batch norms named that stay as they were loaded.
+        experiment: with class branches as wide as they were loaded, and the batch norms named that stay so.
         licence: terms of the weights that it starts from; empty for none, and where they are not known.
     """
 
     detector: Detector
-    recipe: Recipe
+    experiment: Experiment
     licence: str
 
 
@@ -51,30 +51,20 @@ def new_detector(experiment: Experiment, num_classes: int, names: Sequence[str] 
         UserError: weights that cannot be used, or roles in the recipe that the detector does not have.
     """
     seed_all(experiment.seed)
-    detector = experiment.model.build(num_classes)
+    start = planted(experiment, num_classes, names)
+    experiment, detector = start.experiment, start.detector
     check_roles(detector, experiment.recipe.freeze, "recipe.freeze")
     check_roles(detector, experiment.recipe.lr_scale, "recipe.lr_scale")
-    found = _transplanted(detector, experiment, num_classes, names)
-    loaded = {name for one in found for name in one.report.loaded}
+    for note in start.notes:
+        tell(note)
+    if experiment.init is not None:
+        check_shares(experiment.init, start.found)
+    loaded = {name for one in start.found for name in one.report.loaded}
     check_frozen_norms(detector, set(detector.state_dict()) - loaded)
     note_slow_backbone(experiment, loaded)
-    terms = dict.fromkeys(one.weights.inherited for one in found)
-    return Start(detector, with_loaded_norms(experiment.recipe, detector, loaded), "; ".join(filter(None, terms)))
-
-
-def _transplanted(detector: Detector, experiment: Experiment, num_classes: int, names: Sequence[str]) -> list[Transplant]:
-    """Load what fits from the files of ``experiment.init``, tell what did, and return it.
-
-    Raises:
-        UserError: one cannot be used, or gives less than is asked for.
-    """
-    if experiment.init is None:
-        return []
-    found = transplant(detector, experiment, num_classes, names)
-    for note in (note for one in found for note in one.notes):
-        tell(note)
-    check_shares(experiment.init, found)
-    return found
+    terms = dict.fromkeys(one.weights.inherited for one in start.found)
+    recipe = with_loaded_norms(experiment.recipe, detector, loaded)
+    return Start(detector, experiment.model_copy(update={"recipe": recipe}), "; ".join(filter(None, terms)))
 
 
 def note_slow_backbone(experiment: Experiment, loaded: Iterable[str]) -> None:

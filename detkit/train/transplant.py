@@ -10,6 +10,7 @@ from detkit.errors import UserError
 from detkit.experiment import Experiment, Init
 from detkit.parts import BackboneSpec, Detector, DetectorSpec
 from detkit.profiling.costs import products
+from detkit.train.widths import as_wide_as_init
 from detkit.weights.class_rows import ClassNames
 from detkit.weights.load import load_weights
 from detkit.weights.pretrained import pretrained
@@ -48,6 +49,46 @@ class Transplant(NamedTuple):
             yield f"{self.field}: {self.remark}"
 
 
+class Planted(NamedTuple):
+    """A new detector with what the files of ``init`` gave it.
+
+    Attributes:
+        experiment: with class branches as wide as the file's where it leaves that open (`detkit.train.widths`).
+        detector: the experiment's.
+        found: what each file gave, in order.
+        widened: a sentence that tells the width; empty where it is as it was.
+    """
+
+    experiment: Experiment
+    detector: Detector
+    found: list[Transplant]
+    widened: str
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """All that there is to tell."""
+        if self.widened:
+            yield self.widened
+        for one in self.found:
+            yield from one.notes
+
+
+def planted(experiment: Experiment, num_classes: int, names: Sequence[str] = ()) -> Planted:
+    """Build the detector of an experiment and load what fits: what training starts from, and ``weights.py transfer`` shows.
+
+    Args:
+        experiment: whose detector it is; nothing is loaded where its ``init`` is None.
+        num_classes: of the detector.
+        names: as for `transplant`.
+
+    Raises:
+        UserError: a file cannot be used, or holds nothing that fits.
+    """
+    experiment, widened = as_wide_as_init(experiment, num_classes)
+    detector = experiment.model.build(num_classes)
+    return Planted(experiment, detector, transplant(detector, experiment, num_classes, names), widened)
+
+
 def transplant(detector: Detector, experiment: Experiment, num_classes: int, names: Sequence[str] = ()) -> list[Transplant]:
     """Load what fits from the files of ``experiment.init`` into its new detector.
 
@@ -55,7 +96,7 @@ def transplant(detector: Detector, experiment: Experiment, num_classes: int, nam
         detector: to load into.
         experiment: whose detector it is.
         num_classes: of the detector.
-        names: of its classes by label: what a file holds of classes is matched by name. None: by label, where as many.
+        names: of its classes by label: what a file holds of classes is matched by name. None given: by label, where as many.
 
     Raises:
         UserError: a file cannot be used, or holds nothing that fits.

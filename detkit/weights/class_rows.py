@@ -1,12 +1,14 @@
 """Rows of classes: a network for other classes keeps what was learnt of those that both have, by name.
 
 A head names the tensors that have a row for each class, in order of labels, in ``class_tensors``, as do the parts within it
-that hold some. Rows beyond the classes, as that of no class, come last.
+that hold some. Rows beyond the classes, as that of no class, come last. Names that differ in case, spaces, hyphens or
+underscores alone are one name where nothing fits better: ``Traffic_Light`` takes the rows of ``traffic light``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,17 +30,20 @@ class KeptRows:
     """Which classes a module took rows of.
 
     Attributes:
-        names: of the classes, by the module's labels.
+        names: of the classes, by the module's labels, with those that the file has for them.
         total: number of the module's classes.
+        taken: for each of the module's tensors of classes that fits, how many rows were taken, and how many it has.
         refused: the tensors with rows that could not be taken, with their shape here and in the file.
     """
 
-    names: tuple[str, ...]
+    names: dict[str, str]
     total: int
+    taken: dict[str, tuple[int, int]]
     refused: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
     def __str__(self) -> str:
-        known = ", ".join(self.names[:MOST]) + (f" and {len(self.names) - MOST} more" if len(self.names) > MOST else "")
+        some = [name if name == there else f"{name} (there {there})" for name, there in self.names.items()][:MOST]
+        known = ", ".join(some) + (f" and {len(self.names) - MOST} more" if len(self.names) > MOST else "")
         told = f"the rows of {len(self.names)} of {self.total} classes were found by name" + (f": {known}" if known else "")
         if not self.refused:
             return told
@@ -68,10 +73,10 @@ def with_class_rows(module: nn.Module, state: Mapping[str, Tensor], classes: Cla
         classes: names of both; those of ``own`` differ from one another.
     """
     own = module.state_dict()
-    fitted, took = dict(state), False
+    fitted = dict(state)
+    taken: dict[str, tuple[int, int]] = {}
     refused: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-    label = {name: row for row, name in reversed([*enumerate(classes.file)])}
-    common = [(row, label[name]) for row, name in enumerate(classes.own) if name in label]
+    common = common_labels(classes)
     layers: dict[str, list[str]] = {}
     for name in class_tensors(module):
         if name in state:
@@ -80,11 +85,36 @@ def with_class_rows(module: nn.Module, state: Mapping[str, Tensor], classes: Cla
         pairs = {name: (own[name], fitted.pop(name)) for name in names}
         misfits = {name: pair for name, pair in pairs.items() if not _fits(*pair, classes)}
         refused |= {name: (tuple(here.shape), tuple(there.shape)) for name, (here, there) in misfits.items()}
-        if common and not misfits:
+        if misfits:
+            continue
+        taken |= {
+            name: (len(here) - len(classes.own) + len(common) if common else 0, len(here)) for name, (here, _) in pairs.items()
+        }
+        if common:
             fitted |= {name: _placed(*pair, classes, common) for name, pair in pairs.items()}
-            took = True
-    kept = tuple(classes.own[row] for row, _ in common) if took else ()
-    return fitted, KeptRows(kept, len(classes.own), refused)
+    kept = {classes.own[here]: classes.file[there] for here, there in common if taken}
+    return fitted, KeptRows(kept, len(classes.own), taken, refused)
+
+
+def common_labels(classes: ClassNames) -> list[tuple[int, int]]:
+    """Return the labels of classes that both have, ours and the file's; no class of the file serves two of ours."""
+    exact = {name: label for label, name in reversed([*enumerate(classes.file)])}
+    common = {label: exact[name] for label, name in enumerate(classes.own) if name in exact}
+    used = set(common.values())
+    ours = _by_plain_name((label, name) for label, name in enumerate(classes.own) if label not in common)
+    theirs = _by_plain_name((label, name) for label, name in enumerate(classes.file) if label not in used)
+    common |= {
+        ours[name][0]: theirs[name][0] for name in ours.keys() & theirs.keys() if len(ours[name]) == len(theirs[name]) == 1
+    }
+    return sorted(common.items())
+
+
+def _by_plain_name(labelled: Iterable[tuple[int, str]]) -> dict[str, list[int]]:
+    """Return labels by what a name is without case, spaces, hyphens and underscores."""
+    found: dict[str, list[int]] = {}
+    for label, name in labelled:
+        found.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), []).append(label)
+    return found
 
 
 def _fits(own: Tensor, file: Tensor, classes: ClassNames) -> bool:

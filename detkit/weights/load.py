@@ -69,7 +69,7 @@ def load_weights(
     fitting = {ours: tensor for ours, tensor in matched.items() if ours not in other}
     taken = matched.keys() | (rows.refused if rows else {})
     report = Report(
-        loaded=tuple(name for name in own if name in fitting),
+        loaded=tuple(name for name in own if name in fitting and not name.endswith(COUNTER)),
         initial=tuple(name for name in own if name not in taken and not name.endswith(COUNTER)),
         reshaped={name: shape for name, shape in shapes.items() if name not in mixed} | (rows.refused if rows else {}),
         unexpected=tuple(theirs for theirs, ours in names.items() if ours not in places and not ours.endswith(COUNTER)),

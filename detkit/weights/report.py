@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -50,11 +51,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """Which tensors were loaded, and which were not and why.
+    """Which tensors were loaded, and which were not and why. Batch norms' counts of batches are none of them.
 
     Attributes:
-        loaded: names, ours, of tensors that were loaded.
-        initial: names, ours, of tensors that the file lacks.
+        loaded: names, ours, of tensors that were loaded; of those of other classes perhaps only some rows.
+        initial: names, ours, of tensors that the file lacks, or has for other classes alone.
         reshaped: names, ours, of tensors of another shape in the file, with (our shape, the file's); left as they were.
         unexpected: names, the file's, that the module has no place for.
         parameters: elements of each of the module's parameters, by name.
@@ -89,9 +90,20 @@ class Report:
 
     @property
     def found(self) -> tuple[int, int]:
-        """Number of the file's tensors that were loaded whole, and of all that it has."""
-        rest = len(self.overlapped) + len(self.reshaped) + len(self.unexpected)
+        """Number of the file's tensors that were loaded, and of all that it has (below the role that was asked for)."""
+        unused = [name for name, (taken, _) in self.rows.taken.items() if not taken] if self.rows else []
+        rest = len(self.overlapped) + len(self.reshaped) + len(self.unexpected) + len(unused)
         return len(self.loaded), len(self.loaded) + rest
+
+    def portion(self, name: str) -> Fraction:
+        """Return the share of a parameter that was loaded: all, nothing, or some rows of classes."""
+        if name not in self._whole:
+            return Fraction(0)
+        return Fraction(*self.rows.taken.get(name, (1, 1))) if self.rows else Fraction(1)
+
+    @cached_property
+    def _whole(self) -> frozenset[str]:
+        return frozenset(self.loaded)
 
     @cached_property
     def parts(self) -> dict[str, Part]:
@@ -101,21 +113,26 @@ class Report:
             for name in getattr(self, column):
                 row = counts.setdefault(part_of(name), {})
                 row[column] = row.get(column, 0) + 1
-        there = set(self.loaded)
         for name, count in self.parameters.items():
             row = counts.setdefault(part_of(name), {})
-            row["parameters"] = row.get("parameters", Cover()) + Cover(count * (name in there), count)
+            row["parameters"] = row.get("parameters", Cover()) + Cover(int(count * self.portion(name)), count)
         for name, count in self.products.items():
-            covered = there.issuperset(parameters_of(name, self.parameters))
+            covered = min(map(self.portion, parameters_of(name, self.parameters)), default=1)
             row = counts.setdefault(part_of(name), {})
-            row["flops"] = row.get("flops", Cover()) + Cover(count * covered, count)
+            row["flops"] = row.get("flops", Cover()) + Cover(int(count * covered), count)
         return {part: Part(**row) for part, row in counts.items()}
 
     @property
     def fault(self) -> str | None:
         """Why the weights do not fill the module exactly, in words; None where they do."""
         shapes = (*self.reshaped, *self.overlapped)
-        faults = {"missing": self.initial, "of another shape": shapes, "unexpected": self.unexpected}
+        partly = [name for name in self.loaded if self.portion(name) < 1]
+        faults = {
+            "missing": self.initial,
+            "of another shape": shapes,
+            "of other classes": partly,
+            "unexpected": self.unexpected,
+        }
         for fault, names in faults.items():
             if names:
                 more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
@@ -148,7 +165,7 @@ class Report:
         """All of it but the module's sizes as plain data, for programs."""
         shares = {"parameters": self.share, "flops": self.flop_share}
         tensors = {column: _plain(getattr(self, column)) for column in COLUMNS}
-        classes = None if self.rows is None else list(self.rows.names)
+        classes = None if self.rows is None else self.rows.names
         return shares | {"classes": classes, "parts": {name: asdict(part) for name, part in self.parts.items()}} | tensors
 
     def __str__(self) -> str:

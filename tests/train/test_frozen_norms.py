@@ -72,9 +72,10 @@ def test_roles_are_taken_as_they_are_and_keep_their_mode():
     made = override(
         Experiment(model=tiny_model()), ["recipe.freeze_norms=[backbone.stages.*.downsample,neck]", "recipe.ema=none"]
     )
-    detector, recipe, _ = new_detector(made, 2)
+    detector, made, _ = new_detector(made, 2)
+    recipe = made.recipe
     assert recipe.freeze_norms == ("backbone.stages.*.downsample", "neck")
-    module = DetectorModule(detector, made.model_copy(update={"recipe": recipe}), ("red", "blue"))
+    module = DetectorModule(detector, made, ("red", "blue"))
     still = norms_below(detector, recipe.freeze_norms)
     others = [norm for name, norm in norms_below(detector, ["*"]).items() if name not in still]
     module.eval()
@@ -100,5 +101,5 @@ def test_what_cannot_be_kept_is_told(words, tmp_path):
 
 
 def test_the_names_are_stored_as_roles(words):
-    _, recipe, _ = new_detector(override(Experiment(model=tiny_model()), words), 2)
+    recipe = new_detector(override(Experiment(model=tiny_model()), words), 2).experiment.recipe
     assert to_dict(recipe)["freeze_norms"] == PARTS

@@ -5,7 +5,7 @@ import torch
 
 from detkit.heads.branches import SeparableBranch
 from detkit.heads.dense import DenseHead
-from detkit.weights.class_rows import ClassNames, class_tensors, with_class_rows
+from detkit.weights.class_rows import ClassNames, class_tensors, common_labels, with_class_rows
 from tests.networks import scrambled, small_rtdetr, small_yolo
 
 FILE = ("person", "bicycle", "car", "dog", "cat")
@@ -33,7 +33,8 @@ def test_known_classes_keep_their_rows_and_others_their_initial_ones(family):
     module, file = BUILD[family](3), scrambled(BUILD[family](5)).state_dict()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     fitted, rows = with_class_rows(module, file, FEW)
-    assert rows.names == ("car", "person") and rows.total == 3 and not rows.refused
+    assert rows.names == {"car": "car", "person": "person"} and rows.total == 3 and not rows.refused
+    assert rows.taken == {name: (len(file[name]) - 3, len(file[name]) - 2) for name in class_tensors(module)}
     assert str(rows) == "the rows of 2 of 3 classes were found by name: car, person"
     module.load_state_dict(fitted)
     for name, tensor in module.state_dict().items():
@@ -54,11 +55,34 @@ def test_as_many_classes_in_another_order_are_no_other_classes():
         assert torch.equal(fitted[name], file[name][order])
 
 
+@pytest.mark.parametrize(
+    ("own", "file", "expected"),
+    [
+        (("Person", "traffic_light", "T-shirt"), ("traffic light", "person", "t shirt"), [(0, 1), (1, 0), (2, 2)]),
+        (("Car", "car"), ("bus", "car"), [(1, 1)]),  # what is exact comes first, and serves one alone
+        (("Car", "CAR"), ("car", "bus"), []),  # which of the two is it?
+        (("car",), ("Car", "CAR"), []),
+        (("red cell",), ("red", "cell"), []),
+        (("car",), ("car", "car"), [(0, 0)]),
+    ],
+)
+def test_names_that_differ_in_case_or_spaces_are_one_where_there_is_no_doubt(own, file, expected):
+    assert common_labels(ClassNames(own, file)) == expected
+
+
+def test_another_spelling_is_told():
+    module, file = yolo(2), scrambled(yolo(5)).state_dict()
+    fitted, rows = with_class_rows(module, file, ClassNames(("Car", "person"), FILE))
+    assert str(rows) == "the rows of 2 of 2 classes were found by name: Car (there car), person"
+    assert all(torch.equal(fitted[name], file[name][[2, 0]]) for name in class_tensors(module))
+
+
 def test_where_no_class_is_known_no_row_is_taken():
     module, file = yolo(2), scrambled(yolo(5)).state_dict()
     fitted, rows = with_class_rows(module, file, ClassNames(("red", "white"), FILE))
     assert set(file) - set(fitted) == set(class_tensors(module))
     assert str(rows) == "the rows of 0 of 2 classes were found by name"
+    assert rows.taken == dict.fromkeys(class_tensors(module), (0, 2))
 
 
 def test_what_differs_in_more_than_classes_is_left_out_with_its_bias():
@@ -68,7 +92,7 @@ def test_what_differs_in_more_than_classes_is_left_out_with_its_bias():
         scrambled(small_yolo(head=DenseHead(class_branch=SeparableBranch(), bins=8, class_width=40)).build(5)),
     )
     fitted, rows = with_class_rows(narrow, file.state_dict(), FEW)
-    assert not set(class_tensors(narrow)) & set(fitted) and rows.names == ()
+    assert not set(class_tensors(narrow)) & set(fitted) and rows.names == rows.taken == {}
     assert len(rows.refused) == 3 and rows.refused["head.class_branch.p3.predict.weight"] == ((3, 16, 1, 1), (5, 40, 1, 1))
     assert "0 of 3" in str(rows) and "p3.predict.weight (and 2 more) has [3, 16, 1, 1], in the file [5, 40, 1, 1]" in str(rows)
 
@@ -76,7 +100,7 @@ def test_what_differs_in_more_than_classes_is_left_out_with_its_bias():
 def test_names_that_do_not_count_the_rows_fit_nothing():
     module, file = yolo(3), scrambled(yolo(5)).state_dict()
     fitted, rows = with_class_rows(module, file, ClassNames(OWN, FILE[:4]))
-    assert rows.names == () and len(rows.refused) == 6 and not set(class_tensors(module)) & set(fitted)
+    assert rows.names == {} and len(rows.refused) == 6 and not set(class_tensors(module)) & set(fitted)
 
 
 def test_rows_take_the_modules_precision():

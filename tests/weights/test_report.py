@@ -5,6 +5,7 @@ import json
 import pytest
 
 from detkit.errors import UserError
+from detkit.weights.class_rows import KeptRows
 from detkit.weights.report import Cover, Part, Report, parameters_of
 
 PARAMETERS = {
@@ -89,6 +90,17 @@ def test_overlapped_tensors_have_a_column_and_no_share():
     assert head.split() == ["part", "loaded", "overlapped", "initial", "reshaped", "unexpected", "parameters", "FLOPs"]
     assert rows[1].split() == ["head", "0", "1", "0", "0", "0", "0.0%", "0.0%"]
     assert summary == "50.0% of the parameters and 42.6% of the FLOPs loaded, from 4 of the file's 5 tensors"
+
+
+def test_rows_of_classes_count_by_their_number():
+    kept = KeptRows({"car": "car", "person": "person"}, 5, {"head.weight": (2, 5)}, {})
+    partly = report(rows=kept)
+    assert partly.parts["head"] == Part(loaded=1, parameters=Cover(20, 50), flops=Cover(240, 600))
+    assert partly.share == 70 / 100 and partly.found == (5, 5)
+    assert partly.fault == "1 tensors are of other classes: head.weight"
+    none = report("head.weight", rows=KeptRows({}, 5, {"head.weight": (0, 5)}, {}))
+    assert none.share == 0.5 and none.found == (4, 5), "the file has it, though for other classes"
+    assert json.loads(json.dumps(partly.data))["classes"] == {"car": "car", "person": "person"}
 
 
 def test_all_of_it_is_plain_data():
