@@ -49,7 +49,7 @@ def _publish(arguments: argparse.Namespace) -> int:
         force=arguments.force,
     )
     print(f"{'weights':9} {done.source}")
-    print(f"{'licence':9} {done.licence.name}{'' if done.licence.given else '; --license says another'}")
+    print(f"{'licence':9} {done.licence.name}{'' if done.licence.given else '; --license names another'}")
     if done.licence.terms:
         print(f"{'terms':9} of the initial weights: {done.licence.terms}")
     print("\n".join(f"{'written':9} {output / name}" for name in done.files))

@@ -119,7 +119,8 @@ def _scores(metrics: Mapping[str, Any] | None) -> Iterator[str]:
     if metrics["best"]:
         best = {name: _number(value) for name, value in metrics["best"].items()}
         at = "precision {precision}, recall {recall}, F1 {F1} at confidence {confidence}"
-        yield f"\nAt the confidence where mean F1 is best: {at.format(**best)}.\n"
+        yield f"\nAt the confidence where mean F1 is best: {at.format(**best)}."
+    yield ""
     rows = [[_cell(name), *(_number(item[column]) for column in COLUMNS)] for name, item in metrics["classes"].items()]
     yield from _table(["class", "AP", "AP50", "precision", "recall", "boxes"], rows)
 

@@ -142,7 +142,7 @@ def _stored(state: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:
 def _remarks(checkpoint: Checkpoint) -> dict[str, str]:
     """Return what the file of weights says by itself."""
     licence = {"license": without_folders(checkpoint.licence)} if checkpoint.licence else {}
-    return {"format": "pt", "detkit": __version__, "classes": json.dumps(checkpoint.classes), **licence}
+    return {"format": "pt", "detkit": __version__, **licence}
 
 
 def _metrics(content: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -150,10 +150,11 @@ def _metrics(content: Mapping[str, Any]) -> dict[str, Any] | None:
     latest = content.get("callbacks", {}).get(HISTORY, {}).get("last")
     if latest is None or latest["epoch"] != content["epoch"] + 1:  # saved in mid-epoch
         return None
-    point = latest["point"] and WorkingPoint(*latest["point"]).numbers()
+    point = latest.get("point") and WorkingPoint(*latest["point"]).numbers()  # which earlier checkpoints lack
     classes = {name: ClassResult(*item)._asdict() for name, item in latest["classes"].items()}
-    counts = {"epoch": latest["epoch"], "images": latest["images"], "boxes": latest["boxes"]}
-    return counts | latest["numbers"] | {"best": point or None, "classes": classes, "unreadable": len(latest["unreadable"])}
+    counts = {name: latest[name] for name in ("epoch", "images", "boxes")}
+    counts["unreadable"] = len(latest.get("unreadable", ()))
+    return counts | latest["numbers"] | {"best": point or None, "classes": classes}
 
 
 def _versions(content: Mapping[str, Any], checkpoint: Checkpoint, config: Path) -> dict[str, str]:

@@ -143,6 +143,17 @@ def test_without_terms_or_numbers_the_card_says_so(tmp_path):
     assert detkit.load(tmp_path / "out", device="cpu").names == ("a|b", "<b>")
 
 
+@pytest.mark.parametrize(("epoch", "told"), [(0, "after epoch 1"), (1, "Not evaluated.")], ids=["evaluated", "mid_epoch"])
+def test_scores_are_of_these_weights_or_none(epoch, told, tmp_path):
+    numbers = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"), 0.5)
+    last = {"epoch": 1, "numbers": numbers, "classes": {"red": [0.5, 0.5, 3]}, "images": 2, "boxes": 3}  # as first written
+    state = {PREFIX + name: value for name, value in tiny_model().build(2).state_dict().items()}
+    entries = {"callbacks": {"History": {"last": last}}, "epoch": epoch, "state_dict": state}
+    write_checkpoint(header(tiny_experiment("data", "runs"), NAMES) | entries, tmp_path / "a.ckpt")
+    publish(tmp_path / "a.ckpt", tmp_path / "out")
+    assert told in parts(tmp_path / "out")[1]
+
+
 def test_terms_pass_from_run_to_run_and_survive_resuming(home, folder):
     assert read_checkpoint(home / "run" / "last.ckpt").licence == TERMS
     weights = read(folder)
