@@ -32,6 +32,7 @@ from detkit.train.pictures import VAL_PICTURE
 from detkit.train.plots import PLOTS
 from detkit.train.roles import check_model
 from detkit.train.runs import CONFIG, new_run, tell
+from detkit.train.services import begin_run
 from detkit.train.start import check_classes, checkpoint_to_resume, new_detector, note_learning_rate
 from detkit.train.trainer import METRICS, make_trainer, quiet, refusals
 from detkit.train.unreadable import UNREADABLE, listed
@@ -111,6 +112,8 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
         note_learning_rate(experiment)
         module = DetectorModule(detector, experiment, splits.names, licence, fingerprints(splits))
         trainer.precision_plugin.convert_module(module)  # before averages are copied from it and states loaded into it
+        if writes:
+            begin_run(trainer.logger, experiment)
         interrupted = False
         try:
             with refusals(), ctrl_c_for_the_caller():

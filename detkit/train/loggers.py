@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from detkit.errors import UserError
 from detkit.train.runs import tell
+from detkit.train.services import MlflowRun, WandbRun
 
 OPTIONAL = ("wandb", "mlflow")
 """Loggers whose package is an extra of the same name."""
@@ -67,17 +67,11 @@ def check_logger(name: str) -> None:
 def make_logger(name: str, run: Path) -> Logger | bool:
     """Return Lightning's logger of a run; False where ``metrics.csv`` is enough.
 
-    wandb and mlflow take accounts, servers and offline modes from their own environment variables, without which wandb's
-    project is detkit and mlflow writes into the run folder.
+    Raises:
+        UserError: its service refuses.
     """
-    kind, number = run.parent.name, run.name
-    if name == "tensorboard":
-        return EventFiles(run)
-    if name == "wandb":
-        return WandbLogger(name=f"{kind}/{number}", save_dir=run, project=os.environ.get("WANDB_PROJECT", "detkit"))
-    if name == "mlflow":
-        return MLFlowLogger(experiment_name=kind, run_name=number, save_dir=str(run / "mlruns"))
-    return False
+    kinds = {"tensorboard": EventFiles, "wandb": WandbRun, "mlflow": MlflowRun}
+    return kinds[name](run) if name in kinds else False
 
 
 def log_pictures(logger: Logger | None, pictures: Mapping[str, np.ndarray], step: int) -> None:
@@ -85,7 +79,5 @@ def log_pictures(logger: Logger | None, pictures: Mapping[str, np.ndarray], step
     for name, picture in pictures.items():
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, picture, step, dataformats="HWC")
-        elif isinstance(logger, WandbLogger):
-            logger.log_image(name, [picture])
-        elif isinstance(logger, MLFlowLogger):
-            logger.experiment.log_image(logger.run_id, picture, f"{name}.png")
+        elif isinstance(logger, WandbRun | MlflowRun):
+            logger.show(name, picture, step)
