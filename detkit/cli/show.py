@@ -6,9 +6,8 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
-
 from detkit.nn.fitted import Fit, fits
+from detkit.nn.weightless import weightless
 from detkit.parts import DetectorSpec
 from detkit.spec import Spec, to_dict
 
@@ -39,9 +38,8 @@ def _lines(key: str, value: Any, depth: int) -> Iterator[str]:
 def fit_lines(model: DetectorSpec) -> Iterator[str]:
     """Yield a line for each field that a width of the network could not take exactly, with the parts that it is in."""
     found: dict[Fit, list[str]] = {}
-    with torch.device("meta"):
-        for name, fit in fits(model.build(1)):
-            found.setdefault(fit, []).append(name)
+    for name, fit in fits(weightless(model, 1)):
+        found.setdefault(fit, []).append(name)
     for fit, names in found.items():
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         yield f"{fit.field}={fit.asked} does not divide {fit.channels} channels; {fit.taken} does: {names[0]}{others}"

@@ -81,10 +81,10 @@ class DeformableAttention(nn.Module):
 
     def _initialise(self, points: Sequence[int]) -> None:
         """Let each head look in a direction of its own, at growing distances, with equal weights."""
-        angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        angles = torch.arange(self.heads, device="cpu") * (2 * math.pi / self.heads)  # meta's arange imports torch's compiler
         directions = torch.stack((angles.cos(), angles.sin()), -1)
         directions = directions / directions.abs().amax(-1, keepdim=True)
-        distance = torch.cat([torch.arange(1, count + 1) for count in points])
+        distance = torch.cat([torch.arange(1, count + 1, device="cpu") for count in points])
         nn.init.zeros_(self.offsets.weight)
         with torch.no_grad():
             self.offsets.bias.copy_((directions[:, None] * distance[:, None]).flatten())

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from detkit.nn.weightless import weightless
 from detkit.parts import Detector, DetectorSpec
 from detkit.profiling.flops import Flops, flops_by_role
 
@@ -72,7 +73,7 @@ def count(subject: Subject, num_classes: int) -> Cost:
     Everything happens on the meta device, unless a part reads tensors as it is built.
     """
     name, model, shape = subject
-    detector = built(model, num_classes)
+    detector = weightless(model, num_classes)
     deployed = detector.fuse()
     names = {name for name, _ in deployed.named_modules()}
     common = [name for name, _ in detector.named_modules() if name in names]
@@ -85,22 +86,12 @@ def count(subject: Subject, num_classes: int) -> Cost:
     return Cost(name, shape, trainable, {role: own[role] for role in common if role in own})
 
 
-def built(model: DetectorSpec, num_classes: int) -> Detector:
-    """Return the detector without memory for its weights, or with them where a part reads tensors as it is built."""
-    try:
-        with torch.device("meta"):
-            return model.build(num_classes)
-    except (RuntimeError, NotImplementedError):
-        with torch.random.fork_rng(devices=()):
-            return model.build(num_classes)
-
-
 def products(model: DetectorSpec, num_classes: int, shape: tuple[int, int]) -> dict[str, int]:
     """Return the FLOPs (products alone) of each module of a detector as it is trained, by name, on one image.
 
     Nothing is computed, unless a part reads tensors as it is built or as it runs.
     """
-    detector = built(model, num_classes)
+    detector = weightless(model, num_classes)
     try:
         roles = flops_by_role(detector.eval(), _image(detector, shape))
     except (RuntimeError, NotImplementedError):  # a part that reads a tensor, as in x.mean().item()

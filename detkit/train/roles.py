@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.nn.norm import FrozenNorm
+from detkit.nn.weightless import weightless
 from detkit.recipes import Recipe
 from detkit.spec import SpecError, suggestion
 
@@ -51,13 +51,7 @@ def check_model(experiment: Experiment) -> None:
     Raises:
         UserError: parts that do not fit together, an unknown role, nothing is left to train, or frozen norms and no weights.
     """
-    classes = 2  # their number is not known yet
-    try:
-        with torch.device("meta"):
-            model = experiment.model.build(classes)
-    except (RuntimeError, NotImplementedError):  # a part that reads a tensor, as in torch.linspace(0, rate, depth).tolist()
-        with torch.random.fork_rng(devices=()):
-            model = experiment.model.build(classes)
+    model = weightless(experiment.model, 2)  # the number of classes is not known yet
     check_roles(model, experiment.recipe.lr_scale, "recipe.lr_scale")
     norms = experiment.recipe.freeze_norms
     if norms is True and experiment.init is None:

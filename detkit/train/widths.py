@@ -11,8 +11,8 @@ from pathlib import Path
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.heads.dense import DenseHead
+from detkit.nn.weightless import weightless
 from detkit.overrides import override
-from detkit.profiling.costs import built
 from detkit.weights.class_rows import class_tensors
 from detkit.weights.load import by_role
 from detkit.weights.read import read
@@ -36,7 +36,7 @@ def as_wide_as_init(experiment: Experiment, num_classes: int) -> tuple[Experimen
     init, head = experiment.init, getattr(experiment.model, "head", None)
     if init is None or init.weights is None or not isinstance(head, DenseHead) or head.class_width is not None:
         return experiment, ""
-    detector = built(experiment.model, num_classes)
+    detector = weightless(experiment.model, num_classes)
     try:
         state = by_role(detector, read(Path(init.weights).expanduser()).state)
     except UserError as error:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from detkit.nn.weightless import weightless
 from detkit.parts import DetectorSpec
 from detkit.weights.load import COUNTER, PUBLISHERS
 from detkit.weights.read import Weights
@@ -50,8 +51,7 @@ def detector_name(state: Mapping[str, Tensor], num_classes: int) -> str | None:
 
 
 def _shapes(spec: DetectorSpec, num_classes: int) -> dict[str, torch.Size]:
-    with torch.device("meta"):
-        state = spec.build(num_classes).state_dict()
+    state = weightless(spec, num_classes).state_dict()
     return {name: tensor.shape for name, tensor in state.items() if not name.endswith(COUNTER)}
 
 
