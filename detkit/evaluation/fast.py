@@ -25,7 +25,10 @@ NOWHERE = -1
 
 
 def match_by_arrays(ground_truth: dict[str, Any], detections: ScoredBoxes, image_ids: Sequence[int]) -> tuple[Curves, Matches]:
-    """Return what `detkit.evaluation.reference.match_by_pycocotools` returns for the same arguments."""
+    """Return what `detkit.evaluation.reference.match_by_pycocotools` returns for the same arguments.
+
+    Detections must be finite. One that is not finds no box here; pycocotools lets NaN find any.
+    """
     images, categories = np.unique(np.array(image_ids, np.int64)), sorted_ids(ground_truth)
     truth, queue = Truth.of(ground_truth, image_ids), Queue.of(detections, categories, images)
     groups = np.where(truth.scored, number_groups(truth.image_ids, truth.labels, images, len(categories)), NOWHERE)
