@@ -94,14 +94,14 @@ def test_deterministic_training_repeats_itself(rectangles, tmp_path):
 
 
 def test_batches_of_several_sizes_train(rectangles, tmp_path, monkeypatch):
-    sizes, original = [], DetectorModule._rescaled
+    sizes, original = [], DetectorModule.rescaled
 
-    def spy(self, batch, batch_idx):
-        batch = original(self, batch, batch_idx)
+    def spy(self, batch, epoch, number):
+        batch = original(self, batch, epoch, number)
         sizes.append(batch.images.shape[-2:])
         return batch
 
-    monkeypatch.setattr(DetectorModule, "_rescaled", spy)
+    monkeypatch.setattr(DetectorModule, "rescaled", spy)
     result = fit(experiment_of(rectangles, tmp_path, multi_scale=0.6), progress=False)
     assert len(set(sizes)) > 1 and all(side % 32 == 0 for size in sizes for side in size)
     assert all(float(row["loss"]) > 0 for row in rows(result.run))
