@@ -55,17 +55,19 @@ def draw(
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], colors: Sequence[Color]) -> np.ndarray:
-    """Return a copy of the image with each box in its own colour, under its own text; the first is drawn last, on top."""
+    """Return a copy of the image with each box in its own colour, under its own text or none; the first is drawn last, on top."""
     picture = np.ascontiguousarray(image).copy()
     side = max(picture.shape[:2])
     size = min(28, max(12, round(side / 48)))
     corners = np.nan_to_num(boxes).round().clip(-(2**14), 2**14).astype(int).reshape(-1, 4).tolist()
     plates: list[Plate] = []
     for box, text in zip(corners, texts, strict=True):
-        plates.append(_place(box, _width(text, size) + 6, round(size * 1.25), picture.shape[:2], plates))
+        if text:
+            plates.append(_place(box, _width(text, size) + 6, round(size * 1.25), picture.shape[:2], plates))
     for box, color in reversed(list(zip(corners, colors, strict=True))):
         cv2.rectangle(picture, box[:2], box[2:], color, max(1, round(side / 300)), cv2.LINE_AA)
-    for plate, text, color in reversed(list(zip(plates, texts, colors, strict=True))):
+    written = [(text, color) for text, color in zip(texts, colors, strict=True) if text]
+    for plate, (text, color) in reversed(list(zip(plates, written, strict=True))):
         cv2.rectangle(picture, plate[:2], plate[2:], color, cv2.FILLED)
         _write(picture, text, (plate[0] + 3, plate[1] + round(size * 0.95)), _ink(color), size)
     return picture

@@ -87,6 +87,14 @@ def test_plates_keep_clear_of_one_another():
     assert not any(drawing._touch(a, b) for a in taken for b in taken if a is not b)
 
 
+def test_a_box_without_a_text_has_no_plate():
+    image, boxes = np.zeros((80, 80, 3), np.uint8), np.array([[10.0, 40, 70, 70], [10, 40, 70, 70]])
+    plain = drawing.draw_boxes(image, boxes[:1], [""], [(9, 200, 9)])
+    assert not plain[:38].any() and plain[40, 10:70].any(), "an outline and no more"
+    named = drawing.draw_boxes(image, boxes, ["", "cat"], [(9, 200, 9), (200, 9, 9)])
+    assert (named[20:39, :40] == (200, 9, 9)).all(2).any(), "each text has the colour of its own box"
+
+
 def test_no_boxes_is_the_image_itself():
     empty = drawing.draw(GREY, np.zeros((0, 4)), np.zeros(0, int), ())
     assert (empty == GREY).all()

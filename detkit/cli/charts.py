@@ -7,8 +7,10 @@ from html import escape
 
 import numpy as np
 
+from detkit.figures.canvas import shortened
+
 COLORS = {"train": "#2f6fb5", "val": "#e08a2c", "test": "#5a9a4b"}
-MOST_CLASSES = 60
+MOST_CLASSES = 100
 """Bars; further classes are counted in a line."""
 CELLS = 32
 """Of each side of the picture of sizes."""
@@ -29,7 +31,7 @@ def class_bars(names: Sequence[str], counts: Mapping[str, np.ndarray]) -> str:
     parts = []
     for place, label in enumerate(order.tolist()):
         top = place * step
-        parts.append(_text(150, top + 12, names[label], anchor="end"))
+        parts.append(_text(150, top + 12, shortened(names[label]), anchor="end"))
         for number, (split, values) in enumerate(counts.items()):
             width = 420 * int(values[label]) / most
             y = top + number * 14

@@ -244,7 +244,7 @@ class CocoMetric:
 
 
 def format_table(result: CocoResult) -> str:
-    """Return the twelve numbers, those at the best confidence and the AP of each class as aligned text.
+    """Return the twelve numbers, those at the best confidence, and the numbers of each class as aligned text.
 
     ``-`` stands where there are no boxes to find.
     """
@@ -259,8 +259,9 @@ def format_table(result: CocoResult) -> str:
     if result.point:
         confidence, precision, recall, f1 = map(_number, result.point)
         lines += ["", f"precision {precision}, recall {recall}, F1 {f1} at the best confidence, {confidence}, and IoU 0.50"]
-    classes = [("class", "boxes", "AP", "AP50")]
-    classes += [(name, str(item.boxes), _number(item.ap), _number(item.ap50)) for name, item in result.classes.items()]
+    classes = [["class", "boxes", "AP", "AP50", "APs", "APm", "APl", "precision", "recall", "F1"]]
+    for name, (ap, ap50, boxes, *others) in result.classes.items():
+        classes.append([name, str(boxes), *map(_number, (ap, ap50, *others))])
     return "\n".join([*lines, "", *align(classes, left=1)])
 
 

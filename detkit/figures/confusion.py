@@ -36,13 +36,13 @@ def draw_matrix(names: Sequence[str], values: np.ndarray, title: str) -> np.ndar
         most = max(float(np.nan_to_num(values).max()), 1e-9)
         image = axes.imshow(np.sqrt(values / most), cmap="Blues", vmin=0, vmax=1, aspect="equal")
         axes.grid(visible=False)
-        size = 8 if count <= 40 else 5
+        size = 8 if count <= 40 else 7 if count <= 90 else 5
         axes.set_xticks(range(count), labels, rotation=90, fontsize=size)
         axes.set_yticks(range(count), labels, fontsize=size)
         axes.set(xlabel="found as", ylabel="is", title=title)
         if count > WRITTEN:
             shares = np.array([0, 0.1, 0.25, 0.5, 1])
-            bar = figure.colorbar(image, ticks=np.sqrt(shares), shrink=0.7)
+            bar = figure.colorbar(image, ticks=np.sqrt(shares), shrink=0.4, aspect=30, pad=0.01)
             bar.ax.set_yticklabels([f"{share * most:.3g}" for share in shares])
             return
         for row, column in np.argwhere(values > 0).tolist():

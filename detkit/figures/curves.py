@@ -33,8 +33,9 @@ def draw_class_curves(header: Sequence[str], columns: Sequence[np.ndarray], titl
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
         few = len(classes) <= NAMED
-        for name, values in zip(header[2:], classes, strict=True):
-            axes.plot(x, values, linewidth=1, **({"label": shortened(name)} if few else {"color": "0.7", "alpha": 0.6}))
+        for number, (name, values) in enumerate(zip(header[2:], classes, strict=True)):
+            label = shortened(name) if few else "each class" if not number else None
+            axes.plot(x, values, linewidth=1, label=label, **({} if few else {"color": "0.7", "alpha": 0.6}))
         axes.plot(x, mean, linewidth=2.5, color="tab:blue" if not few else "black", label=note)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=header[0], ylabel=title, title=f"{title} over {header[0]}, IoU 0.50")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))

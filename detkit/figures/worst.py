@@ -50,9 +50,15 @@ def draw_worst(file: Path, read_image: ReadImage) -> np.ndarray | None:
 def _tile(image: np.ndarray, name: str, rows: Sequence[Sequence[str]]) -> np.ndarray:
     shown, scale = fit(image, SIDE)
     boxes = np.array([numbers(row[4:]) for row in rows]) * scale
-    texts = [f"{shortened(row[2])} {float(row[3]):.2f}" if row[3] else shortened(row[2]) for row in rows]
-    picture = draw_boxes(shown, boxes, texts, [COLORS[row[1]] for row in rows])
     verdicts = [row[1] for row in rows]
+    picture = draw_boxes(shown, boxes, [_text(*row[1:4]) for row in rows], [COLORS[verdict] for verdict in verdicts])
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in COLORS)
     file = Path(name).name.encode("utf-8", "replace").decode()
     return caption(picture, f"{counts}  {file}")
+
+
+def _text(verdict: str, name: str, confidence: str) -> str:
+    """Return what is written on a box; nothing on what is right, so that what is wrong can be read."""
+    if verdict == RIGHT:
+        return ""
+    return f"{shortened(name)} {float(confidence):.2f}" if confidence else shortened(name)

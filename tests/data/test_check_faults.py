@@ -320,6 +320,7 @@ def test_the_look_is_remembered_until_a_file_changes(planted, tmp_path, monkeypa
     assert found(data) == {} and len(decoded) == 2, "the split of the changed file"
 
 
+@pytest.mark.slow
 def test_photographs(shared_data, tmp_path):
     for name in ("bccd", "coco128"):
         (tmp_path / name / "images").mkdir(parents=True)

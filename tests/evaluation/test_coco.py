@@ -291,7 +291,7 @@ def test_real_ground_truth_against_itself(shared_data, tmp_path):
 def test_the_table():
     result = CocoResult(
         dict.fromkeys(NUMBERS, 0.5) | {"APl": -1, "AP": 0.1236},
-        {"red blood cell": ClassResult(0.25, 0.5, 1000), "鸟": ClassResult(-1, -1, 0)},
+        {"red blood cell": ClassResult(0.25, 0.5, 1000, ap_small=0.125, f1=0.75), "鸟": ClassResult(-1, -1, 0)},
         87,
         1000,
         point=WorkingPoint(0.25, 0.75, 0.5, 0.6),
@@ -307,7 +307,7 @@ def test_the_table():
         "",
         "precision 0.750, recall 0.500, F1 0.600 at the best confidence, 0.250, and IoU 0.50",
         "",
-        "class           boxes     AP   AP50",
-        "red blood cell   1000  0.250  0.500",
-        "鸟                  0      -      -",
+        "class           boxes     AP   AP50    APs  APm  APl  precision  recall     F1",
+        "red blood cell   1000  0.250  0.500  0.125    -    -          -       -  0.750",
+        "鸟                  0      -      -      -    -    -          -       -      -",
     ]

@@ -122,6 +122,9 @@ def test_verdicts_have_their_colours(tmp_path):
     row = picture[24 + 4 + 20 + 130].astype(int)  # legend, gap, caption
     for left, color in ((20, (240, 160, 30)), (140, (225, 50, 50)), (260, (60, 175, 80))):
         assert np.abs(row[4 + left] - color).max() < 60
+    above = picture[24 + 4 + 20 + 78 : 24 + 4 + 20 + 98]
+    assert (above[:, 4 + 20 : 4 + 60] != 128).any(), "what is wrong is named"
+    assert (above[:, 4 + 260 : 4 + 320] == 128).all(), "what is right is not"
 
 
 def test_eighty_classes(tmp_path):
