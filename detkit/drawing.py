@@ -55,7 +55,7 @@ def draw(
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], colors: Sequence[Color]) -> np.ndarray:
-    """Return a copy of the image with each box in its own colour, under its own text or none; the first is drawn last, on top."""
+    """Return a copy of the image with each box in its own colour, under its own text or none; the first is drawn on top."""
     picture = np.ascontiguousarray(image).copy()
     side = max(picture.shape[:2])
     size = min(28, max(12, round(side / 48)))
