@@ -54,8 +54,8 @@ def evaluate(
         checkpoint: ``best.ckpt`` of a run, say; or a published folder, or ``hf:user/name`` for one on Hugging Face's hub.
         overrides: ``data.root=~/mydata`` and the like, on the stored experiment; its ``trainer`` part starts empty, and its
             model may be any that the weights fill exactly: ``model.head.eval_layer=2``.
-        output: where ``results.json`` and ``plots/`` go; by default a folder ``eval`` beside the checkpoint, or here where that is on
-            the hub.
+        output: where ``results.json`` and ``plots/`` go; by default a folder ``eval`` beside the checkpoint, or here
+            where that is on the hub.
         progress: show a bar where standard error is a terminal.
 
     Raises:
