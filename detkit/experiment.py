@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from detkit.data.spec import Data
 from detkit.parts import DetectorSpec
@@ -35,6 +35,13 @@ class Init(Spec):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return {cls.shorthand: value} if isinstance(value, str) else value
+
+    @field_validator("weights", "backbone")
+    @classmethod
+    def _named(cls, file: str | None) -> str | None:
+        if file is not None and not file.strip():
+            raise ValueError("is empty (an unset variable?); name a file of weights, or leave it out for initial values")
+        return file
 
     @model_validator(mode="after")
     def _names_a_file(self) -> Init:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -90,7 +90,7 @@ class Recipe(Spec):
     """Biases start here and come down. None derives it: 0.1 for an SGD that was asked for, else 0."""
     warmup_momentum: float = Field(0.8, ge=0, lt=1)
     """Momentum (SGD) or first beta (AdamW) at the first step."""
-    lr_scale: dict[str, float] = {}
+    lr_scale: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Learning-rate factor by role: ``{"backbone": 0.1}``; the longest matching role counts, words before ``*``."""
     ema: float | None = Field(0.9999, gt=0, lt=1)
     """Decay of the averaged weights that are evaluated and saved as best. None: off."""

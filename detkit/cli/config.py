@@ -85,7 +85,9 @@ def _existing(file: Path) -> Path:
         raise UserError(f"{file} is a folder; give a config file, such as {file / 'yolo11n.py'}")
     folder = file.parent if file.parent.is_dir() else Path("configs")
     others = sorted(str(other) for other in folder.glob("*.py"))
-    raise UserError(f"no file '{file}'{suggestion(str(file), others)}")
+    named = Path("configs") / f"{file.stem}.py"
+    near = f"; did you mean '{named}'?" if named.is_file() else suggestion(str(file), others)
+    raise UserError(f"no file '{file}'{near}")
 
 
 def _stored(file: Path) -> Experiment:

@@ -33,7 +33,7 @@ def transfer(argv: Sequence[str]) -> int:
         epilog=EPILOG,
     )
     parser.add_argument("file", metavar="FILE", help="yolo11n.pt, rtdetr_r18vd.pth, model.safetensors, best.ckpt ...")
-    parser.add_argument("config", metavar="CONFIG", help="configs/yolo11n.py, or a run's config.json")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="configs/yolo11n.py, or a run's config.json")
     parser.add_argument("overrides", nargs="*", metavar="path=value", help="model.after.c5=IRMB init.overlap=true ...")
     parser.add_argument("--backbone", action="store_true", help="load the backbone alone, as init.backbone=FILE does")
     parser.add_argument("--strict", metavar="SHARE", help="fail below this share of parameters or FLOPs, as init.strict does")
@@ -55,11 +55,13 @@ def _transfer(arguments: argparse.Namespace) -> int:
     import_modules(arguments.modules)
     field = "init.backbone" if arguments.backbone else "init.weights"
     strict = [] if arguments.strict is None else [f"init.strict={arguments.strict}"]
+    if arguments.config is None or "=" in arguments.config:
+        raise UserError("which config? It comes after the file: FILE CONFIG [path=value ...]")
     experiment, _ = configured(arguments.config, [f"{field}={arguments.file}", *arguments.overrides, *strict])
     if experiment.init is None:
         raise UserError("init=none: nothing would be loaded; leave it out")
     classes = _classes(arguments.classes, experiment)
-    start = planted(experiment, classes.count, classes.names)
+    start = planted(experiment, classes.number, classes.names)
     if arguments.json:
         print("\n".join(filter(None, [classes.told, start.widened])), file=sys.stderr)
         print(json.dumps({one.field: {"file": str(one.weights.path)} | one.report.data for one in start.found}, indent=2))
@@ -72,7 +74,7 @@ def _transfer(arguments: argparse.Namespace) -> int:
 class _Classes(NamedTuple):
     """The classes of the model: their number, their names where they matter, and a sentence."""
 
-    count: int
+    number: int
     names: Sequence[str]
     told: str
 

@@ -13,7 +13,7 @@ from detkit.experiment import Experiment
 from detkit.recipes import detr_recipe, yolo_recipe
 from detkit.spec import suggestion
 from detkit.weights.checkpoint import PREFIX, header, write_checkpoint
-from detkit.weights.load import load_weights
+from detkit.weights.load import check_finite, load_weights
 from detkit.weights.published import DETECTORS, class_names, detector_name, names_detectors, row_count
 from detkit.weights.read import Weights, read
 from detkit.weights.records import shown
@@ -62,7 +62,9 @@ def published(name: str) -> Experiment:
         UserError: there is no detector of that name.
     """
     if name not in DETECTORS:
-        raise UserError(f"no published detector '{name}'{suggestion(name, DETECTORS)}; there are {', '.join(DETECTORS)}")
+        raise UserError(
+            f"no published detector '{name}'{suggestion(name, DETECTORS)}; a config is named with its ending: configs/mine.py"
+        )
     model = DETECTORS[name]()
     if isinstance(model, RTDETR):
         return Experiment(model=model, data=Data(size=SIZE, resize="stretch"), recipe=detr_recipe())
@@ -96,6 +98,7 @@ def convert(
     detector = experiment.model.build(num_classes=len(names))
     try:
         report = load_weights(detector, weights.state)
+        check_finite(detector, report.loaded)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     if not report.loaded or (strict and report.fault):

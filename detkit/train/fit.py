@@ -35,6 +35,7 @@ from detkit.train.runs import CONFIG, new_run, tell
 from detkit.train.services import begin_run
 from detkit.train.start import check_classes, checkpoint_to_resume, new_detector, note_learning_rate
 from detkit.train.trainer import METRICS, make_trainer, quiet, refusals
+from detkit.train.transplant import check_files
 from detkit.train.unreadable import UNREADABLE, listed
 
 
@@ -87,6 +88,8 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     check_model(experiment)
     check_transforms(experiment.recipe.augment.extra, experiment.data.shape)
     checkpoint = None if resume is None else checkpoint_to_resume(resume, experiment)
+    if checkpoint is None:
+        check_files(experiment.init)  # a run that goes on never needs them
     splits = open_data(experiment.data, set() if resume is None else listed(resume / UNREADABLE))
     for note in [*splits.notes, *notes_before_training(splits)]:
         tell(note)

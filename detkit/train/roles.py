@@ -55,7 +55,9 @@ def check_model(experiment: Experiment) -> None:
     check_roles(model, experiment.recipe.lr_scale, "recipe.lr_scale")
     norms = experiment.recipe.freeze_norms
     if norms is True and experiment.init is None:
-        raise SpecError("recipe.freeze_norms", "true keeps batch norms as init loads them, and init names no weights")
+        raise SpecError(
+            "recipe.freeze_norms", "true keeps batch norms as init loads them, and init names no weights; write init=FILE"
+        )
     freeze_norms(model, () if isinstance(norms, bool) else norms)
     freeze(model, experiment.recipe.freeze)
     if experiment.init is None:
@@ -105,7 +107,9 @@ def freeze_norms(model: nn.Module, roles: Iterable[str]) -> None:
     for role in roles:
         norms = norms_below(model, [role])
         if not norms:
-            raise SpecError("recipe.freeze_norms", f"the model has no batch norms in '{role}'")
+            depth = role.count(".") + 1
+            near = dict.fromkeys(".".join(name.split(".")[:depth]) for name in norms_below(model, ["*"]))
+            raise SpecError("recipe.freeze_norms", f"the model has no batch norms in '{role}'{suggestion(role, near)}")
         for norm in norms.values():
             norm.requires_grad_(False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from detkit.recipes import SGD, Recipe
 from detkit.spec import to_dict
 from detkit.train.checkpoints import newest_checkpoint
 from detkit.train.randomness import seed_all
-from detkit.train.roles import below, check_frozen_norms, check_roles, with_loaded_norms
+from detkit.train.roles import below, check_frozen_norms, check_roles, norms_below, with_loaded_norms
 from detkit.train.runs import tell
 from detkit.train.transplant import BACKBONE, check_shares, planted
 from detkit.weights.checkpoint import migrate, read_checkpoint, read_content
@@ -62,18 +62,30 @@ def new_detector(experiment: Experiment, num_classes: int, names: Sequence[str] 
     loaded = {name for one in start.found for name in one.report.loaded}
     check_frozen_norms(detector, set(detector.state_dict()) - loaded)
     note_slow_backbone(experiment, loaded)
+    note_initial_norms(experiment.recipe, detector, loaded)
     terms = dict.fromkeys(one.weights.inherited for one in start.found)
     recipe = with_loaded_norms(experiment.recipe, detector, loaded)
     return Start(detector, experiment.model_copy(update={"recipe": recipe}), "; ".join(filter(None, terms)))
 
 
-def note_slow_backbone(experiment: Experiment, loaded: Iterable[str]) -> None:
+def note_slow_backbone(experiment: Experiment, loaded: Collection[str]) -> None:
     """Tell of a backbone that learns slower than the rest although nothing was loaded into it."""
     slowed = [f"{role} {scale:g}" for role, scale in experiment.recipe.lr_scale.items() if below(role, BACKBONE) and scale < 1]
     if slowed and not any(below(name, BACKBONE) for name in loaded):
         tell(
             f"recipe.lr_scale slows a backbone down ({', '.join(slowed)}) that has nothing loaded into it; write "
             "recipe.lr_scale={} to train it from scratch, or name weights that hold it in init"
+        )
+
+
+def note_initial_norms(recipe: Recipe, detector: Detector, loaded: Collection[str]) -> None:
+    """Tell of batch norms that ``recipe.freeze_norms`` names, so that they stay at statistics that nobody has measured."""
+    roles = () if isinstance(recipe.freeze_norms, bool) else recipe.freeze_norms
+    initial = [name for name in norms_below(detector, roles) if f"{name}.running_mean" not in loaded]
+    if initial:
+        tell(
+            f"recipe.freeze_norms keeps {len(initial)} batch norms at their initial statistics, as nothing was loaded into "
+            f"them ({initial[0]}, for example); recipe.freeze_norms=true keeps those alone that were loaded"
         )
 
 

@@ -12,7 +12,7 @@ from detkit.parts import BackboneSpec, Detector, DetectorSpec
 from detkit.profiling.costs import products
 from detkit.train.widths import as_wide_as_init
 from detkit.weights.class_rows import ClassNames
-from detkit.weights.load import load_weights
+from detkit.weights.load import check_finite, load_weights
 from detkit.weights.pretrained import pretrained
 from detkit.weights.published import class_names
 from detkit.weights.read import Weights, read
@@ -117,6 +117,22 @@ def sources(init: Init) -> Iterator[tuple[str, str, str]]:
         yield f"init.{BACKBONE}", BACKBONE, init.backbone
 
 
+def check_files(init: Init | None) -> None:
+    """Check that the files of ``init`` are there, before data are read, which may take minutes.
+
+    Raises:
+        UserError: one is not.
+    """
+    for field, part, file in sources(init) if init else ():
+        if Path(file).expanduser().exists() or (part and file == TIMM):
+            continue
+        if file == TIMM:
+            raise UserError(
+                f"{field}={file}: timm has no whole detectors; write init.{BACKBONE}={TIMM} for a backbone's weights"
+            )
+        raise UserError(f"{field}={file}: there is no file {file} (seen from {Path.cwd()})")
+
+
 def check_shares(init: Init, transplants: list[Transplant]) -> None:
     """Check that every file gave as much as ``init.strict`` asks for.
 
@@ -129,7 +145,8 @@ def check_shares(init: Init, transplants: list[Transplant]) -> None:
         try:
             one.report.check(init.strict)
         except UserError as error:
-            raise UserError(f"init.strict={init.strict:g}: {one.field}={one.weights.path}: {error}") from None
+            where = f"init.strict={init.strict:g}: {one.field}={one.weights.path}"
+            raise UserError(f"{where}: {error}; write a smaller share to train all the same") from None
 
 
 def _load(
@@ -140,11 +157,23 @@ def _load(
         known = class_names(weights)
         classes = ClassNames(names, known) if names and known else None
         report = load_weights(detector, weights.state, overlap=init.overlap, part=part, classes=classes)
+        check_finite(detector, report.loaded)
     except UserError as error:
         raise UserError(f"{field}={file}: {error}") from None
     if not report.loaded and not report.overlapped:
-        raise UserError(f"{field}={file} holds nothing that fits {'this model' if not part else f'its {part}'}")
+        whose = f" ({weights.family.name})" if weights.family else ""
+        raise UserError(
+            f"{field}={file}{whose} holds nothing that fits {'this model' if not part else f'its {part}'}, {_outline(model)}; "
+            "name a file of such a network, or give the model the parts that the file is of"
+        )
     return Transplant(field, weights, report, remark)
+
+
+def _outline(model: DetectorSpec) -> str:
+    """Return what a model is, in words."""
+    slots = [(slot, getattr(model, slot, None)) for slot in (BACKBONE, "neck")]
+    parts = ", ".join(f"{slot} {type(part).__name__}" for slot, part in slots if part is not None)
+    return f"{type(model).__name__} ({parts})" if parts else type(model).__name__
 
 
 def _of_timm(model: DetectorSpec) -> tuple[Weights, str]:

@@ -32,7 +32,7 @@ class KeptRows:
     Attributes:
         names: of the classes, by the module's labels, with those that the file has for them.
         total: number of the module's classes.
-        taken: for each of the module's tensors of classes that fits, how many rows were taken, and how many it has.
+        taken: for each tensor of classes but these that are refused, how many rows were taken, and how many it has.
         refused: the tensors with rows that could not be taken, with their shape here and in the file.
     """
 
@@ -44,7 +44,7 @@ class KeptRows:
     def __str__(self) -> str:
         some = [name if name == there else f"{name} (there {there})" for name, there in self.names.items()][:MOST]
         known = ", ".join(some) + (f" and {len(self.names) - MOST} more" if len(self.names) > MOST else "")
-        told = f"the rows of {len(self.names)} of {self.total} classes were found by name" + (f": {known}" if known else "")
+        told = f"the rows of {len(self.names)} of {self.total} classes were taken by name" + (f": {known}" if known else "")
         if not self.refused:
             return told
         name, (own, file) = next(iter(self.refused.items()))
@@ -86,13 +86,14 @@ def with_class_rows(module: nn.Module, state: Mapping[str, Tensor], classes: Cla
         misfits = {name: pair for name, pair in pairs.items() if not _fits(*pair, classes)}
         refused |= {name: (tuple(here.shape), tuple(there.shape)) for name, (here, there) in misfits.items()}
         if misfits:
+            taken |= {name: (0, len(own[name])) for name in pairs.keys() - misfits.keys()}
             continue
         taken |= {
             name: (len(here) - len(classes.own) + len(common) if common else 0, len(here)) for name, (here, _) in pairs.items()
         }
         if common:
             fitted |= {name: _placed(*pair, classes, common) for name, pair in pairs.items()}
-    kept = {classes.own[here]: classes.file[there] for here, there in common if taken}
+    kept = {classes.own[here]: classes.file[there] for here, there in common if any(count for count, _ in taken.values())}
     return fitted, KeptRows(kept, len(classes.own), taken, refused)
 
 

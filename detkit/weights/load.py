@@ -83,6 +83,21 @@ def load_weights(
     return report
 
 
+def check_finite(module: nn.Module, names: Collection[str]) -> None:
+    """Check parameters that were loaded.
+
+    Raises:
+        UserError: one holds NaN or infinity, as what outgrew half precision does.
+    """
+    chosen = set(names)
+    spoiled = [name for name, value in module.named_parameters() if name in chosen and not value.isfinite().all()]
+    if spoiled:
+        raise UserError(
+            f"NaN or infinity is in {len(spoiled)} of its tensors ({spoiled[0]}, for example), with which nothing can be found "
+            "or learnt; take an earlier checkpoint, or one in single precision"
+        )
+
+
 def by_role(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of ``state`` that ``module`` has a place for, of whatever shape, by the module's names.
 
@@ -121,7 +136,10 @@ def _names(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Ten
     best = max(tables, key=lambda names: _matches(own, names))
     if not foreign and not _matches(own, best):
         some = ", ".join(list(state)[:3]) or "none at all"
-        raise UserError(f"weights: these names are neither detkit's for this module nor of a known family: {some}, ...")
+        raise UserError(
+            f"weights: the names are neither detkit's for this {type(module).__name__} nor those of a network that it holds: "
+            f"{some}, ... where it has {', '.join(list(own)[:2])}, ...; `tools/weights.py inspect` shows what a file is of"
+        )
     return best
 
 

@@ -35,6 +35,10 @@ class Cover:
         """From 0 to 1; 1 of nothing."""
         return self.loaded / self.whole if self.whole else 1.0
 
+    def __str__(self) -> str:
+        """In percent, rounded down: 100.0% is all."""
+        return f"{1000 * self.loaded // self.whole / 10:.1f}%" if self.whole else "-"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -81,12 +85,20 @@ class Report:
     @property
     def share(self) -> float:
         """Share of the module's parameters (elements) that were loaded, 0 to 1; what was overlapped doesn't count."""
-        return sum((part.parameters for part in self.parts.values()), Cover()).share
+        return self._parameters.share
 
     @property
     def flop_share(self) -> float | None:
         """Share of the FLOPs whose parameters were loaded, 0 to 1; None where FLOPs were not counted."""
-        return sum((part.flops for part in self.parts.values()), Cover()).share if self.products else None
+        return self._flops.share if self.products else None
+
+    @property
+    def _parameters(self) -> Cover:
+        return sum((part.parameters for part in self.parts.values()), Cover())
+
+    @property
+    def _flops(self) -> Cover:
+        return sum((part.flops for part in self.parts.values()), Cover())
 
     @property
     def found(self) -> tuple[int, int]:
@@ -156,9 +168,9 @@ class Report:
     def summary(self) -> str:
         """The shares that were loaded, in words."""
         loaded, whole = self.found
-        flops = "" if self.flop_share is None else f" and {self.flop_share:.1%} of the FLOPs"
+        flops = f" and {self._flops} of the FLOPs" if self.products else ""
         rows = f"; {self.rows}" if self.rows else ""
-        return f"{self.share:.1%} of the parameters{flops} loaded, from {loaded} of the file's {whole} tensors{rows}"
+        return f"{self._parameters} of the parameters{flops} loaded, from {loaded} of the file's {whole} tensors{rows}"
 
     @property
     def data(self) -> dict[str, Any]:
@@ -176,7 +188,7 @@ class Report:
         for name, part in table.items():
             covers = (part.parameters, part.flops)[: len(shares)]
             words = [f"{getattr(part, column)}" for column in COLUMNS]
-            words += [f"{cover.share:.1%}" if cover.whole else "-" for cover in covers]
+            words += map(str, covers)
             lines.append(f"{name:{width}}" + "".join(f"{word:>12}" for word in words))
         return "\n".join([*lines, self.summary])
 

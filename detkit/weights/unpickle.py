@@ -74,7 +74,7 @@ class Machine:
                 self.step(code)
             return self.stack.pop()
         except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError) as error:
-            raise Refused(f"is damaged (at byte {self.position}: {type(error).__name__})") from None
+            raise Refused(f"is damaged, or no file of weights (at byte {self.position}: {type(error).__name__})") from None
 
     def step(self, code: bytes) -> None:
         """Carry out one operation."""

@@ -74,7 +74,7 @@ def test_what_is_shown_is_what_training_loads_and_tells(words, tmp_path, capsys,
     new_detector(override(load_config(str(config)), [f"init={file}"]), 2, ("red", "blue"))
     assert shown.split("\n\n", 1)[1].strip() == "\n\n".join(caplog.messages)
     assert shown.startswith("2 classes, ") and "model.head.class_width=40, not the 16 of 2 classes" in shown
-    assert "the rows of 2 of 2 classes were found by name: red, blue (there Blue)" in shown
+    assert "the rows of 2 of 2 classes were taken by name: red, blue (there Blue)" in shown
 
 
 def test_without_data_the_classes_are_the_files_and_a_backbones_are_none(here, tmp_path, capsys):
@@ -84,6 +84,11 @@ def test_without_data_the_classes_are_the_files_and_a_backbones_are_none(here, t
     torch.save(backbone | scrambled(small_yolo().backbone.build([8, 16, 32])).state_dict(), tmp_path / "backbone.pth")
     assert main(["transfer", str(tmp_path / "backbone.pth"), str(here / "small_config.py"), "--backbone"]) == 0
     assert capsys.readouterr().out.startswith("80 classes, as the file is of none")
+
+
+def test_a_config_is_asked_for(here, capsys):
+    assert main(["transfer", str(here / "small.pth"), "data.size=64"]) == main(["transfer", str(here / "small.pth")]) == 2
+    assert capsys.readouterr().err.count("which config? It comes after the file: FILE CONFIG") == 2
 
 
 @pytest.mark.parametrize(

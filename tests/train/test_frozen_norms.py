@@ -86,9 +86,11 @@ def test_roles_are_taken_as_they_are_and_keep_their_mode():
 
 
 def test_what_cannot_be_kept_is_told(words, tmp_path):
-    with pytest.raises(SpecError, match=r"recipe\.freeze_norms: true keeps .* and init names no weights"):
+    with pytest.raises(SpecError, match=r"recipe\.freeze_norms: true keeps .* and init names no weights; write init=FILE"):
         check_model(override(Experiment(model=tiny_model()), ["recipe.freeze_norms=true"]))
-    with pytest.raises(SpecError, match=r"recipe\.freeze_norms: the model has no batch norms in 'bakbone'"):
+    with pytest.raises(
+        SpecError, match=r"recipe\.freeze_norms: the model has no batch norms in 'bakbone'; did you mean 'backbone'"
+    ):
         check_model(override(Experiment(model=tiny_model()), ["recipe.freeze_norms=bakbone"]))
     with pytest.raises(
         SpecError, match=r"recipe\.freeze_norms: the model has no batch norms in 'head\.box_branch\.p3\.predict'"

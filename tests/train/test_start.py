@@ -59,3 +59,15 @@ def test_frozen_norms_take_the_weights_of_norms_that_learn(tmp_path):
     write_checkpoint({"state_dict": state} | header(learns, ("red", "blue")), tmp_path / "best.ckpt")
     frozen = tiny_experiment(tmp_path, tmp_path, model=tiny_rtdetr(norm="frozen"))
     new_detector(frozen.model_copy(update={"init": Init(weights=str(tmp_path / "best.ckpt"))}), 2)
+
+
+def test_frozen_norms_that_were_not_loaded_are_told(tmp_path, caplog):
+    experiment = tiny_experiment(tmp_path, tmp_path, freeze_norms=("backbone.stem",))
+    new_detector(experiment, 2)
+    assert "recipe.freeze_norms keeps 1 batch norms at their initial statistics" in told(caplog)
+    assert "(backbone.stem.norm, for example); recipe.freeze_norms=true keeps" in told(caplog)
+
+
+def test_a_learning_rate_is_not_turned_round():
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        yolo_recipe(lr_scale={"backbone": -0.1})

@@ -25,6 +25,11 @@ def files(tmp_path_factory):
     torch.save(scrambled(tiny_model().build(CLASSES), seed=1).state_dict(), folder / "detector.pth")
     torch.save(scrambled(tiny_model().backbone.build([8, 16, 32]), seed=2).state_dict(), folder / "backbone.pth")
     torch.save(scrambled(tiny_rtdetr().build(CLASSES), seed=3).state_dict(), folder / "rtdetr.pth")
+    torch.save({"backbone.stem.conv.weight": torch.ones(2)}, folder / "misfit.pth")
+    torch.save({"features.0.weight": torch.ones(2)}, folder / "repvit.pth")
+    state = tiny_model().build(CLASSES).state_dict()
+    state["head.class_branch.p3.predict.weight"][0] = float("nan")
+    torch.save(state, folder / "nan.pth")
     return folder
 
 
@@ -69,6 +74,8 @@ def test_a_text_stands_for_the_weights_in_configs_and_in_what_was_stored_before(
         ("init.overlap=true", r"^init: names no file: write init=FILE .* or init\.backbone=FILE"),
         ("init.weight=a.pth", r"init: no field 'weight'; did you mean 'weights'"),
         ("init.strict=2", r"init\.strict: .*less than or equal to 1"),
+        ("init=", r"init\.weights: is empty \(an unset variable\?\); name a file"),
+        ("init.backbone= ", r"init\.backbone: is empty"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_read(override_, message):
@@ -127,12 +134,34 @@ def test_less_than_is_asked_for_is_an_error(files, caplog):
     [
         ("init=nowhere.pth", "^init=nowhere.pth: there is no file nowhere.pth"),
         ("init.backbone=nowhere.pth", r"^init\.backbone=nowhere\.pth: there is no file"),
-        ("init.backbone={rtdetr}", r"^init\.backbone=.*rtdetr\.pth holds nothing that fits its backbone"),
+        (
+            "init.backbone={rtdetr}",
+            r"^init\.backbone=.*rtdetr\.pth \(detkit RT-DETR\) holds nothing that fits its backbone, YOLO \(backbone CSP",
+        ),
+        (
+            "init={misfit}",
+            r"misfit\.pth holds nothing that fits this model, YOLO .*, neck PAN\); name a file",
+        ),
+        ("init={repvit}", r"the names are neither detkit's .*: features.0.weight, \.\.\. where it has backbone\.stem"),
+        ("init={nan}", r"^init=.*nan\.pth: NaN or infinity is in 1 of its tensors \(head\..*\), .* take an earlier checkpoint"),
     ],
 )
 def test_files_that_cannot_be_used(files, words, message):
     with pytest.raises(UserError, match=message):
-        new_detector(experiment(files, words.format(rtdetr=files / "rtdetr.pth")), CLASSES)
+        new_detector(experiment(files, words.format(**{path.stem: path for path in files.iterdir()})), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("init=nowhere.pth", "^init=nowhere.pth: there is no file nowhere.pth"),
+        ("init.backbone=nowhere.pth", r"^init\.backbone=nowhere\.pth: there is no file"),
+        ("init=timm", r"^init=timm: timm has no whole detectors; write init\.backbone=timm"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_before_data_are_read(words, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        fit(experiment(tmp_path / "no data", words), progress=False)
 
 
 def test_overlapping_is_asked_for(files):

@@ -34,7 +34,7 @@ def test_two_of_three_classes_of_coco_are_kept(model, tmp_path, caplog):
     start = new_detector(Experiment(model=model, init=Init(weights=str(tmp_path / "coco.ckpt"))), len(OWN), OWN)
     experiment, found = start.experiment, start.detector.state_dict()
     fresh = new_detector(experiment.model_copy(update={"init": None}), len(OWN), OWN).detector.state_dict()
-    assert "the rows of 2 of 3 classes were found by name: person, car" in caplog.text
+    assert "the rows of 2 of 3 classes were taken by name: person, car" in caplog.text
     changed = [name for name in found if found[name].shape != state[name].shape]
     assert len(changed) == (6 if model == yolo11("n") else 9)
     for name, tensor in found.items():
@@ -51,7 +51,7 @@ def test_the_width_of_the_file_is_told_stored_and_resumed(tmp_path, caplog):
     saved(tmp_path / "many.ckpt", first, MANY)
     result = fit(first.model_copy(update={"init": Init(weights=str(tmp_path / "many.ckpt"))}), progress=False)
     assert "model.head.class_width=40, not the 16 of 2 classes: as wide as in" in caplog.text
-    assert "the rows of 2 of 2 classes were found by name: red, blue" in caplog.text
+    assert "the rows of 2 of 2 classes were taken by name: red, blue" in caplog.text
     assert load_detector(result.paths["last"]).experiment.model.head.class_width == 40
 
 
@@ -71,5 +71,5 @@ def test_what_is_asked_for_and_other_heads_stay_as_they_are(model, tmp_path, cap
     assert as_wide_as_init(experiment, 2) == (experiment, "")
     new_detector(experiment, 2, ("red", "blue"))
     assert (
-        "the rows of 0 of 2 classes were found by name; not where they are of another width: head.class_branch" in caplog.text
+        "the rows of 0 of 2 classes were taken by name; not where they are of another width: head.class_branch" in caplog.text
     )

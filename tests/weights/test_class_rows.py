@@ -35,7 +35,7 @@ def test_known_classes_keep_their_rows_and_others_their_initial_ones(family):
     fitted, rows = with_class_rows(module, file, FEW)
     assert rows.names == {"car": "car", "person": "person"} and rows.total == 3 and not rows.refused
     assert rows.taken == {name: (len(file[name]) - 3, len(file[name]) - 2) for name in class_tensors(module)}
-    assert str(rows) == "the rows of 2 of 3 classes were found by name: car, person"
+    assert str(rows) == "the rows of 2 of 3 classes were taken by name: car, person"
     module.load_state_dict(fitted)
     for name, tensor in module.state_dict().items():
         if name not in class_tensors(module):
@@ -73,7 +73,7 @@ def test_names_that_differ_in_case_or_spaces_are_one_where_there_is_no_doubt(own
 def test_another_spelling_is_told():
     module, file = yolo(2), scrambled(yolo(5)).state_dict()
     fitted, rows = with_class_rows(module, file, ClassNames(("Car", "person"), FILE))
-    assert str(rows) == "the rows of 2 of 2 classes were found by name: Car (there car), person"
+    assert str(rows) == "the rows of 2 of 2 classes were taken by name: Car (there car), person"
     assert all(torch.equal(fitted[name], file[name][[2, 0]]) for name in class_tensors(module))
 
 
@@ -81,7 +81,7 @@ def test_where_no_class_is_known_no_row_is_taken():
     module, file = yolo(2), scrambled(yolo(5)).state_dict()
     fitted, rows = with_class_rows(module, file, ClassNames(("red", "white"), FILE))
     assert set(file) - set(fitted) == set(class_tensors(module))
-    assert str(rows) == "the rows of 0 of 2 classes were found by name"
+    assert str(rows) == "the rows of 0 of 2 classes were taken by name"
     assert rows.taken == dict.fromkeys(class_tensors(module), (0, 2))
 
 
@@ -92,7 +92,8 @@ def test_what_differs_in_more_than_classes_is_left_out_with_its_bias():
         scrambled(small_yolo(head=DenseHead(class_branch=SeparableBranch(), bins=8, class_width=40)).build(5)),
     )
     fitted, rows = with_class_rows(narrow, file.state_dict(), FEW)
-    assert not set(class_tensors(narrow)) & set(fitted) and rows.names == rows.taken == {}
+    assert not set(class_tensors(narrow)) & set(fitted) and rows.names == {}
+    assert rows.taken == {f"head.class_branch.{level}.predict.bias": (0, 3) for level in ("p3", "p4", "p5")}
     assert len(rows.refused) == 3 and rows.refused["head.class_branch.p3.predict.weight"] == ((3, 16, 1, 1), (5, 40, 1, 1))
     assert "0 of 3" in str(rows) and "p3.predict.weight (and 2 more) has [3, 16, 1, 1], in the file [5, 40, 1, 1]" in str(rows)
 

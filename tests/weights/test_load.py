@@ -191,7 +191,11 @@ def test_report_is_a_table():
 @pytest.mark.parametrize(
     ("state", "source", "message"),
     [
-        ({"layer1.weight": torch.zeros(1)}, "auto", "neither detkit's for this module nor of a known family: layer1.weight"),
+        (
+            {"layer1.weight": torch.zeros(1)},
+            "auto",
+            "neither detkit's for this YOLODetector nor those of a network that it holds: layer1.weight, ... where it has",
+        ),
         ({}, "auto", "none at all"),
         ({"a": torch.zeros(1)}, "ultralytics", "not a layer list"),
         ({"a": torch.zeros(1)}, "rtdetr", "not the names of RT-DETR"),

@@ -89,7 +89,12 @@ def test_overlapped_tensors_have_a_column_and_no_share():
     head, *rows, summary = str(partly).splitlines()
     assert head.split() == ["part", "loaded", "overlapped", "initial", "reshaped", "unexpected", "parameters", "FLOPs"]
     assert rows[1].split() == ["head", "0", "1", "0", "0", "0", "0.0%", "0.0%"]
-    assert summary == "50.0% of the parameters and 42.6% of the FLOPs loaded, from 4 of the file's 5 tensors"
+    assert summary == "50.0% of the parameters and 42.5% of the FLOPs loaded, from 4 of the file's 5 tensors"
+
+
+def test_a_hundred_percent_is_all_of_it():
+    assert [str(Cover(loaded, 100_000)) for loaded in (0, 99_999, 100_000)] == ["0.0%", "99.9%", "100.0%"]
+    assert str(Cover()) == "-"
 
 
 def test_rows_of_classes_count_by_their_number():
