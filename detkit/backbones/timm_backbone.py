@@ -55,8 +55,9 @@ class TimmBackbone(BackboneSpec):
 class TimmPyramid(Backbone):
     """Cuts a network of timm off after the coarsest level that is read; the last map of each stride is its level.
 
-    Images are padded with zeros, on the right and below, to whole cells of that level, and maps cut back: strides round up
-    here, and down in many networks of timm.
+    Images are padded with zeros, on the right and below, to whole cells of the network's coarsest map, and maps cut back:
+    strides round up here, and down in many networks of timm. Where branches of all strides run through the whole network, as in
+    HRNet, what serves unread levels alone cannot be cut off and stays.
 
     Args:
         network: of timm, without a classifier.
@@ -70,7 +71,7 @@ class TimmPyramid(Backbone):
         if not taps:
             raise UserError(f"TimmBackbone gives strides {', '.join(map(str, given))}; none of them is asked for")
         self.out = tuple(taps)
-        self.multiple = lcm(*(level.stride for level in self.out))
+        self.multiple = lcm(*given)
         self.taps = network.prune_intermediate_layers(list(taps.values()), prune_norm=True, prune_head=True)
         self.network = network
 

@@ -7,6 +7,8 @@ from detkit.backbones import timm_backbone
 from detkit.backbones.timm_backbone import TimmBackbone
 from detkit.checks.contracts import check
 from detkit.errors import MissingPackage, UserError
+from detkit.nn.fuse import fuse
+from detkit.structures import Level
 from detkit.weights import load_weights
 from detkit.zoo import yolo11
 from tests.networks import scrambled, small_rtdetr, small_yolo, some_targets
@@ -16,7 +18,7 @@ timm = pytest.importorskip("timm")
 TINY = ("test_resnet", "test_convnext", "test_efficientnet", "test_byobnet", "test_nfnet", "test_mambaout")
 """timm's own small networks for tests; the last one's maps are NHWC."""
 FAMILIES = (
-    *("resnet18", "resnet50d", "regnety_002", "cspresnet50", "dla34", "densenet121", "hrnet_w18_small", "vgg11_bn"),
+    *("resnet18", "resnet50d", "regnety_002", "cspresnet50", "dla34", "densenet121", "vgg11_bn"),
     *("mobilenetv3_small_050", "mobilenetv4_conv_small", "efficientnet_b0", "ghostnet_100", "mobileone_s0", "fastvit_t8"),
     *("convnext_atto", "edgenext_xx_small", "repvit_m0_9", "hgnetv2_b0", "efficientvit_b0", "mambaout_femto", "caformer_s18"),
     *("swin_tiny_patch4_window7_224", "swinv2_cr_tiny_ns_224", "pvt_v2_b0", "mvitv2_tiny"),
@@ -29,11 +31,11 @@ def _seed():
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [*EVERY, pytest.param("hrnet_w18_small", marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_its_maps_are_timms(name):
     backbone = scrambled(TimmBackbone(name=name).build([8, 16])).eval()
-    reductions = timm.create_model(name, features_only=True).feature_info.reduction()
+    reductions = [info["reduction"] for info in timm.create_model(name, num_classes=0).feature_info]
     last = [len(reductions) - 1 - reductions[::-1].index(level.stride) for level in backbone.out]
     theirs = timm.create_model(name, features_only=True, out_indices=last, feature_cls="getter").eval()
     theirs.model.load_state_dict(backbone.network.state_dict())
@@ -80,6 +82,12 @@ def test_branches_are_merged():
     assert len(list(backbone.fused().modules())) < len(list(backbone.modules()))
 
 
+def test_what_timm_calls_fused_is_no_method():
+    part = torch.nn.ReLU()
+    part.fused = False  # as EfficientViM has it
+    assert fuse(torch.nn.Sequential(part))[0] is part
+
+
 def test_a_file_of_timm_is_loaded_whole():
     published = scrambled(timm.create_model("test_resnet"), seed=1).state_dict()
     detector = yolo11("n", backbone=TimmBackbone(name="test_resnet")).build(3)
@@ -103,6 +111,12 @@ def test_a_file_of_timm_is_loaded_whole():
 def test_what_is_no_backbone_is_told(name, message):
     with pytest.raises(UserError, match=message), torch.device("meta"):
         small_yolo(backbone=TimmBackbone(name=name)).build(3)
+
+
+def test_networks_made_for_one_size_take_any_where_they_can():
+    with torch.device("meta"):
+        backbone = TimmBackbone(name="swin_tiny_patch4_window7_224").build([8, 16, 32])
+    assert backbone.out == (Level(192, 8), Level(384, 16), Level(768, 32))
 
 
 def test_maps_that_do_not_follow_the_image_are_told():
