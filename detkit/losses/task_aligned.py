@@ -109,5 +109,8 @@ class TaskAlignedAssigner(Assigner):
         none, beyond = prediction.new_full((batch, predictions), -1), prediction.new_full((batch, predictions), boxes)
         last = none.scatter_reduce(1, prediction, claimant.where(claimed, -1), "amax").gather(1, prediction)
         first = beyond.scatter_reduce(1, prediction, claimant.where(claimed, boxes), "amin").gather(1, prediction)
-        rival = overlap.gather(2, prediction.unsqueeze(1).expand(-1, boxes, -1)).argmax(1)
+        if slots < predictions:
+            rival = overlap.gather(2, prediction.unsqueeze(1).expand(-1, boxes, -1)).argmax(1)
+        else:  # thousands of boxes
+            rival = overlap.argmax(1).gather(1, prediction)
         return torch.where(first == last, claimant, rival), claimed & (first == claimant)
