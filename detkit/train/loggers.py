@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,7 +70,7 @@ def make_logger(name: str, run: Path) -> Logger | bool:
     Raises:
         UserError: its service refuses.
     """
-    kinds = {"tensorboard": EventFiles, "wandb": WandbRun, "mlflow": MlflowRun}
+    kinds: dict[str, Callable[[Path], Logger]] = {"tensorboard": EventFiles, "wandb": WandbRun, "mlflow": MlflowRun}
     return kinds[name](run) if name in kinds else False
 
 
