@@ -74,9 +74,14 @@ def check(first, second, outputs):
     assert sum("3 images" in out for out, _ in outputs) == 1
 
 
-def test_torchrun_on_one_machine(machines):
+def test_torchrun_on_one_machine_and_two_processes_evaluate(machines):
     words, environment = command(shown("torchrun --nproc-per-node"), 2)
     check(*machines, start((words, environment, machines[0])))
+    run = machines[0] / "runs" / "yolo11n" / "0"
+    words = ["tools/eval.py", str(run / "best.ckpt"), "trainer.accelerator=cpu", "trainer.devices=2", "plots=false"]
+    [(out, _)] = start(([sys.executable, *words], {}, machines[0]))
+    assert out.count("3 images") == 1 and out.count("results.json") == 1
+    assert (run / "eval" / "results.json").is_file()
 
 
 def test_torchrun_on_two_machines(machines):
