@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from detkit.cli.config import configured, import_modules
-from detkit.cli.run import run
+from detkit.cli.run import run, take_modules
 from detkit.experiment import Experiment
 
 PAIRS = 3
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="path=value", help="data.root=~/mydata recipe.augment.mixup=1 ...")
     parser.add_argument("--count", type=_count, default=12, metavar="N", help="images shown (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the sheet (default: runs/browse)")
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _browse, argv)
 
 

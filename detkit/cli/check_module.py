@@ -14,7 +14,7 @@ from detkit.checks.contracts import check
 from detkit.cli.cards import card_text, summary
 from detkit.cli.config import import_modules
 from detkit.cli.list import families, family_named
-from detkit.cli.run import run
+from detkit.cli.run import run, take_modules
 from detkit.errors import UserError
 from detkit.overrides import override, parse_text
 from detkit.spec import Spec, field_annotation, from_dict, noun, suggestion
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="every registered part")
     parser.add_argument("--family", metavar="FAMILY", help="every part of a family: block, backbone, 'box loss', ...")
     parser.add_argument("--slow", action="store_true", help="compile with inductor and export with free sizes, too")
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _check, argv)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detkit.cli.config import import_modules
-from detkit.cli.run import run
+from detkit.cli.run import run, take_modules
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="of results.json and plots/ (default: eval/ beside the checkpoint)"
     )
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _evaluate, argv)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import detkit.experiment  # noqa: F401 (brings every family in)
 from detkit.cli.config import import_modules
-from detkit.cli.run import run
+from detkit.cli.run import run, take_modules
 from detkit.cli.show import first_line, part_text
 from detkit.errors import UserError
 from detkit.spec import Spec, item_annotation, noun, spec_classes, suggestion
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "family", nargs="?", help="block, stage, backbone, neck, head, 'box loss', ...; or the name of a field: unit, matcher"
     )
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _list, argv)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.cli.config import import_modules
-from detkit.cli.run import INTERRUPTED, run
+from detkit.cli.run import INTERRUPTED, run, take_modules
 from detkit.errors import UserError
 
 OPTIONS = ("confidence", "iou", "limit", "classes", "tiles", "overlap", "batch", "device")
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="pictures (a video for a video), json, csv, txt (YOLO); default: pictures json",
     )
     _add_options(parser)
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _predict, argv)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detkit.cli.config import configured, import_modules
-from detkit.cli.run import run
+from detkit.cli.run import run, take_modules
 from detkit.data.spec import SIZE
 from detkit.errors import UserError
 from detkit.experiment import Experiment
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--classes", type=_positive, default=80, metavar="N", help="class count (default: %(default)s)")
     for kind in ("csv", "markdown", "latex"):
         parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help="also write the table there")
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _profile, argv)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detkit.cli.config import import_modules
-from detkit.cli.run import run
+from detkit.cli.run import run, take_modules
 
 if TYPE_CHECKING:
     from detkit.train.examine import Finding
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help="runs/yolo11n/0/broken/step-000123.pt")
     parser.add_argument("--precision", choices=["32", "bf16", "fp16", "64"], help="another than the run's")
     parser.add_argument("--anomaly", action="store_true", help="name the operation behind a NaN in the backward pass (slow)")
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _replay, argv)
 
 

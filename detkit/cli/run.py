@@ -39,3 +39,8 @@ def run(parser: argparse.ArgumentParser, command: Command, argv: Sequence[str] |
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return WRONG_USE
+
+
+def take_modules(parser: argparse.ArgumentParser) -> None:
+    """Let a command take ``--import MODULE``, as often as needed; `detkit.cli.config.import_modules` does."""
+    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detkit.cli.config import configured, import_modules, load_config
-from detkit.cli.run import INTERRUPTED, UNSAVED, run
+from detkit.cli.run import INTERRUPTED, UNSAVED, run, take_modules
 from detkit.cli.show import fit_lines, outline
 from detkit.errors import UserError
 from detkit.experiment import Experiment
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="path=value", help="recipe.epochs=50 model.backbone=RepViT ...")
     parser.add_argument("--print", dest="show", action="store_true", help="show the resolved experiment and stop")
     parser.add_argument("--resume", metavar="RUN", help="go on with this run (runs/yolo11n/0) under its own stored experiment")
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _train, argv)
 
 

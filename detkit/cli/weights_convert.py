@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from detkit.cli.run import run
+from detkit.cli.run import run, take_modules
 
 EPILOG = """The detector, its size and its number of classes are found by names and shapes: YOLOv8 and YOLO11 n to x, RT-DETR
 and RT-DETRv2 r18 to r101 and hgnetv2_l to hgnetv2_h. Averaged weights are taken where a file has them. Half precision
@@ -29,7 +29,7 @@ def convert(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--partial", action="store_true", help="write what fits though tensors are left over; what is missing is untrained"
     )
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _convert, argv)
 
 

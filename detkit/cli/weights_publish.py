@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detkit.cli.config import import_modules
-from detkit.cli.run import run
+from detkit.cli.run import run, take_modules
 
 EPILOG = """The folder holds model.safetensors, config.json (the experiment, class names, scores by class, hashes of the data's
 names and boxes, versions), README.md, a model card, and pictures where the run has them: val_batch.jpg shows validation images.
@@ -29,8 +29,8 @@ def publish(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--half", action="store_true", help="store weights in half precision")
     parser.add_argument("--force", action="store_true", help="replace an earlier publication in OUT; other files stay")
-    parser.add_argument("--push", metavar="USER/NAME", help="then upload it to Hugging Face's hub")
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    parser.add_argument("--push", metavar="USER/NAME", help="then upload it to Hugging Face's hub, where all may see it")
+    take_modules(parser)
     return run(parser, _publish, argv)
 
 

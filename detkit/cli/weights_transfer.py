@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detkit.cli.config import configured, import_modules
-from detkit.cli.run import run
+from detkit.cli.run import run, take_modules
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 
@@ -45,7 +45,7 @@ def transfer(argv: Sequence[str]) -> int:
         help="of the model (default: those of data.root, or else the file's)",
     )
     parser.add_argument("--json", action="store_true", help="print all of it, tensor by tensor, for a program")
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help="your own parts")
+    take_modules(parser)
     return run(parser, _transfer, argv)
 
 

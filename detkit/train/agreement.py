@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
 from detkit.data.annotations import Annotations
+from detkit.data.fingerprint import fingerprint
 from detkit.errors import UserError
 from detkit.train.gather import gathered
 from detkit.train.loaders import Loaders
@@ -68,9 +69,5 @@ def _compare(trainer: Trainer, mine: dict[str, str]) -> None:
 
 
 def _digest(annotations: Annotations) -> str:
-    """Return what changes when images or boxes do; where they lie may differ."""
-    arrays = (annotations.image_ids, annotations.sizes, annotations.starts, annotations.boxes, annotations.labels)
-    digest = hashlib.sha256("\0".join(annotations.names).encode())
-    for array in arrays:
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    """Return what changes when images, their ids or boxes do; the folders where they lie may differ."""
+    return fingerprint(annotations)["sha256"] + hashlib.sha256(annotations.image_ids.tobytes()).hexdigest()

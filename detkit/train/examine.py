@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -91,12 +91,11 @@ def _watched_outputs(detector: nn.Module, images: int, first: dict[str, Any]) ->
                 first["module"], first["images"] = f"{name} ({type(module).__name__})", tuple(rows.nonzero().flatten().tolist())
                 return
 
-    hooks = [module.register_forward_hook(partial(look, name)) for name, module in detector.named_modules() if name]
-    try:
+    with ExitStack() as hooks:
+        for name, module in detector.named_modules():
+            if name:
+                hooks.enter_context(module.register_forward_hook(partial(look, name)))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager
@@ -107,16 +106,11 @@ def _watched_gradients(detector: nn.Module, first: dict[str, Any]) -> Iterator[N
         if "parameter" not in first and parameter.grad is not None and not parameter.grad.isfinite().all():
             first["parameter"] = name
 
-    hooks = [
-        parameter.register_post_accumulate_grad_hook(partial(look, name))
-        for name, parameter in detector.named_parameters()
-        if parameter.requires_grad
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, parameter in detector.named_parameters():
+            if parameter.requires_grad:
+                hooks.enter_context(parameter.register_post_accumulate_grad_hook(partial(look, name)))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager
