@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -109,8 +109,14 @@ def parse_text(annotation: Any, text: str, where: str = "") -> Any:
             pass  # not text for this type: perhaps a literal
     value = _literal(text, annotation, where)
     single = not isinstance(value, list | dict) or (isinstance(value, dict) and "type" in value)
-    holds_many = item_annotation(annotation, list) is not None and single
-    return [_complete(value, item_annotation(annotation, list), where)] if holds_many else _complete(value, annotation, where)
+    wraps = single and any(_any_length(member) for member in members)
+    return [_complete(value, item_annotation(annotation, list), where)] if wraps else _complete(value, annotation, where)
+
+
+def _any_length(annotation: Any) -> bool:
+    """Say whether an annotation is of a list, or of a tuple of any length: what a single item can stand for."""
+    origin = get_origin(annotation)
+    return origin is list or (origin is tuple and Ellipsis in get_args(annotation))
 
 
 def _literal(text: str, annotation: Any, where: str) -> Any:

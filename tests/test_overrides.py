@@ -87,6 +87,10 @@ def test_none_removes_an_entry():
         ("insulation.x=3", "insulation: is none"),
         ("precision.x=3", "precision: is '32', which has no fields"),
         ("roof=round", "roof: input should be 'flat' or 'gable' (got 'round')"),
+        (
+            "rooms.0.size=many",
+            "rooms.0.size: input should be a valid integer, unable to parse string as an integer (got 'many')",
+        ),
         ("insulation=thick", "insulation: input should be a valid number"),
         ("rooms.1.walls.0.coats=0", "rooms.1.walls.0.coats: input should be greater than or equal to 1"),
     ],

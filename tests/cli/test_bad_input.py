@@ -47,6 +47,7 @@ def complaint(capsys, command, *words):
         ("recipe.epochs=many", "recipe.epochs: input should be a valid integer"),
         ("recipe.epochs=0", "recipe.epochs: input should be greater than or equal to 1"),
         ("data.size=500", "data.size: 500 is no multiple of 32; write 512"),
+        ("data.size=16", "data.size: input should be greater than or equal to 32 (got 16)"),
         ("data.resize=crop", "data.resize: input should be 'letterbox' or 'stretch'"),
         ("model.backbone=RepVit9", "model.backbone: no backbone 'RepVit9'"),
         ("model.criterion.box_loss=CIou", "model.criterion.box_loss: no box loss 'CIou'; did you mean 'CIoU'?"),
