@@ -209,6 +209,17 @@ def test_a_png_that_is_called_jpg(planted, tmp_path):
     open_data(data)
 
 
+@pytest.mark.parametrize("suffix", ["jfif", "WEBP", "tif"])
+def test_a_suffix_may_be_rare_as_long_as_it_is_right(planted, tmp_path, suffix):
+    def convert(content):
+        path = tmp_path / "images" / content["images"][1]["file_name"]
+        Image.open(path).save(path.with_suffix(f".{suffix}"))
+        path.unlink()
+        content["images"][1]["file_name"] = f"{path.stem}.{suffix}"
+
+    assert found(planted(train=convert)) == {}
+
+
 def test_a_category_that_training_does_not_know(planted):
     def rename(content):
         content["categories"][1]["name"] = "bird"

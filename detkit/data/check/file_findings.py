@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from detkit.data.check.boxes import repeated_files, shared_files
 from detkit.data.check.findings import MOST_EXHIBITS, Effect, Exhibit, Finding
@@ -16,8 +17,6 @@ from detkit.data.headers import looks_right
 from detkit.data.images import ImageError, load_annotated
 from detkit.data.raw import MOST_PLACES, RawSplit, Split
 
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-"""What the suffix of a file promises, in Pillow's words."""
 SAME = {"MPO": "JPEG"}
 """Formats that are another one with something behind it."""
 
@@ -36,8 +35,9 @@ def in_files(raw: RawSplit, looks: Looks, split: Split) -> list[Finding]:
     damaged = [row for row in undecodable if _passes(raw, row)]
     other_size = _of_other_size(raw, looks)
     shown = {row: f"({said})" for row, said in enumerate(looks.damage.tolist()) if said}
-    promised = [FORMATS.get(Path(path).suffix.lower(), "") for path in raw.paths]
-    kinds = [SAME.get(kind, kind) for kind in looks.formats.tolist()]
+    suffixes = Image.registered_extensions()
+    promised = [_same(suffixes.get(Path(path).suffix.lower(), "")) for path in raw.paths]
+    kinds = [_same(kind) for kind in looks.formats.tolist()]
     mislabelled = {
         row: f"is {kind}" for row, (kind, wanted) in enumerate(zip(kinds, promised, strict=True)) if kind and wanted != kind
     }
@@ -110,6 +110,10 @@ def _finding(
     places = tuple(f"{path} {said}".rstrip() for path, said in told[:MOST_PLACES])
     shown = tuple(Exhibit(f"{Path(path).name} {said}".rstrip(), (path,)) for path, said in told[:MOST_EXHIBITS])
     return Finding(what, effect, split, len(words), places, remedy, shown)
+
+
+def _same(kind: str) -> str:
+    return SAME.get(kind, kind)
 
 
 def _of_other_size(raw: RawSplit, looks: Looks) -> list[int]:
