@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from detkit.heads.branches import ConvBranch
 from detkit.nn.anchors import cell_centres
+from detkit.nn.cached import Cached
 from detkit.parts import BranchSpec, HeadSpec
 from detkit.structures import DenseOutput, Level, Targets
 
@@ -64,6 +65,7 @@ class DenseHeadModule(nn.Module):
             cells = (PRIOR_SIZE / stride) ** 2
             nn.init.constant_(boxes.get_parameter("predict.bias"), 1.0)
             nn.init.constant_(classes.get_parameter("predict.bias"), math.log(PRIOR_OBJECTS / num_classes / cells))
+        self.cells = Cached()
         predictions = [f"class_branch.{name}.predict" for name in self.class_branch]
         self.class_tensors = tuple(f"{name}.{kind}" for name in predictions for kind in ("weight", "bias"))
 
@@ -71,7 +73,8 @@ class DenseHeadModule(nn.Module):
         """One (B, channels, H, W) a level -> raw output over the N cells of all levels; targets are not used."""
         distances = self._rows(self.box_branch, maps)
         scores = self._rows(self.class_branch, maps)
-        anchors, strides = cell_centres(maps, self.strides)
+        sizes = tuple((x.shape[-2], x.shape[-1]) for x in maps)
+        anchors, strides = self.cells((sizes, maps[0].dtype, maps[0].device), lambda: cell_centres(maps, self.strides))
         return DenseOutput(distances.unflatten(-1, (4, self.bins)), scores, anchors, strides)
 
     @staticmethod

@@ -18,7 +18,7 @@ class PackedConv(nn.Module):
     """A convolution and its activation, for inference; where a gradient, a graph or another device is asked for, the plain two.
 
     Args:
-        conv: with zeros around its input.
+        conv: with so many zeros around its input, if any.
         activation: None for none; SiLU and ReLU become part of the convolution on a CPU.
     """
 
@@ -26,6 +26,7 @@ class PackedConv(nn.Module):
         super().__init__()
         self.conv = conv
         self.activation = nn.Identity() if activation is None else activation
+        self._geometry = conv.padding, conv.stride, conv.dilation, conv.groups
         self._merged = {nn.Identity: "none", nn.SiLU: "swish", nn.ReLU: "relu"}.get(type(self.activation))
         self._packed = Cached(limit=1)
 
@@ -36,15 +37,13 @@ class PackedConv(nn.Module):
         if self._merged is None or not packable(x, weight):
             return self.activation(conv(x))
         packed = self._packed((weight.data_ptr(), weight._version), lambda: self._pack(x))
-        geometry = conv.padding, conv.stride, conv.dilation, conv.groups
-        return torch.ops.mkldnn._convolution_pointwise(x, packed, conv.bias, *geometry, self._merged, [], "")
+        pointwise = torch.ops.mkldnn._convolution_pointwise.default  # without .default it is looked for at every call
+        return cast("Tensor", pointwise(x, packed, conv.bias, *self._geometry, self._merged, [], ""))
 
     def _pack(self, x: Tensor) -> Tensor:
         """Return the weights in the best order for inputs like ``x``; any other size may use them too."""
-        conv = self.conv
-        geometry = conv.padding, conv.stride, conv.dilation, conv.groups
-        packed = torch.ops.mkldnn._reorder_convolution_weight(conv.weight.detach(), *geometry, list(x.shape))
-        return cast("Tensor", packed)
+        weight = self.conv.weight.detach()
+        return cast("Tensor", torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, list(x.shape)))
 
 
 def packable(x: Tensor, weight: Tensor) -> bool:

@@ -9,9 +9,11 @@ import torch
 from detkit.blocks.irmb import IRMB, IRMBBlock
 from detkit.heads.branches import ConvBranch, SeparableBranch
 from detkit.heads.dense import DenseHead
+from detkit.nn.anchors import cell_centres
 from detkit.nn.gate import Gated
 from detkit.parts import Insert
 from detkit.spec import from_dict, to_dict
+from detkit.structures import Level
 from detkit.weights import load_weights
 from detkit.zoo import yolo11, yolov8
 from tests.golden.deterministic import fill
@@ -57,3 +59,14 @@ def test_published_weights_still_load(name, family, class_branch):
     images = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
         assert torch.equal(detector(images).boxes, plain(images).boxes)
+
+
+def test_cell_centres_are_made_once_for_a_size():
+    head = DenseHead().build([Level(8, 8), Level(16, 16)], 3).eval()
+    sizes = [((4, 6), (2, 3)), ((8, 8), (4, 4)), ((4, 6), (2, 3))]
+    maps = [[torch.zeros(1, 8, *fine), torch.zeros(1, 16, *coarse)] for fine, coarse in sizes]
+    first, second, third = [head(levels).anchors for levels in maps]
+    assert first is third
+    assert torch.equal(second, cell_centres(maps[1], (8, 16))[0])
+    assert torch.equal(first, cell_centres(maps[0], (8, 16))[0])
+    assert head.double()([x.double() for x in maps[0]]).anchors.dtype == torch.float64

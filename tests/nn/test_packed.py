@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from detkit.nn.conv import ConvNorm
+from detkit.nn.fuse import fuse
 from detkit.nn.packed import PackedConv
 from detkit.profiling.flops import count_flops
 
@@ -82,3 +84,16 @@ def test_operations_are_counted_alike():
     assert plain.products == 2 * 4 * 64 * 6 * 9
     assert count_flops(module, x) == plain
     assert count_flops(copy.deepcopy(module).to("meta"), x.to("meta")) == plain
+
+
+def test_fusing_packs_what_convolutions_are_left():
+    odd = nn.Conv2d(4, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")
+    net = nn.Sequential(ConvNorm(6, 4), nn.Conv2d(4, 4, 1), *odd).eval()
+    x = torch.randn(2, 6, 8, 8)
+    with torch.no_grad():
+        expected = net(x)
+        fused = fuse(net)
+        assert torch.allclose(fused(x), expected, atol=1e-5)
+    assert [type(part) for part in fused] == [PackedConv, PackedConv, nn.Conv2d, nn.Conv2d]
+    assert all(type(conv.conv) is nn.Conv2d for conv in fused[:2]), "packed once"
+    assert isinstance(fuse(nn.Conv2d(4, 4, 1)), PackedConv)
