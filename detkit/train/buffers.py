@@ -1,4 +1,4 @@
-"""A copy of a network's buffers, such as the running statistics of batch norm, to go back to."""
+"""A network's buffers, such as the running statistics of batch norm: a copy to go back to, and several processes'."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 class Buffers:
@@ -31,3 +32,13 @@ class Buffers:
         """Put the kept values back."""
         for live, kept in self._pairs:
             torch._foreach_copy_(live, kept)
+
+
+def leave_apart(network: nn.Module | None) -> None:
+    """Leave each of several processes its own buffers, where PyTorch would send the first one's to all at every step.
+
+    That takes time for nothing: batch norm trains by its batch, and checkpoints and evaluation take the first process's
+    buffers. A module that reads its own in training must sum what it puts there (`detkit.losses.reduce`).
+    """
+    if isinstance(network, DistributedDataParallel):
+        network.broadcast_buffers = False
