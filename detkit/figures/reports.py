@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def write_evaluation(folder: Path, result: CocoResult, diagnosis: Diagnosis) -> 
         write_table(folder / f"{stem}.csv", ("is", *names), ((n, *row) for n, row in zip(names, matrix.tolist(), strict=True)))
     rows = []
     for name, item in result.classes.items():
-        measured = (value if value >= 0 else float("nan") for value in (item.ap, item.ap50, *item[3:]))
+        measured = (value if value >= 0 else math.nan for value in (item.ap, item.ap50, *item[3:]))
         rows.append((name, item.boxes, *measured))
     write_table(folder / "classes.csv", CLASSES, rows)
     for stem, images in zip(WORST, (diagnosis.missed, diagnosis.false), strict=True):
@@ -86,11 +87,17 @@ def draw_run(folder: Path, rows: Sequence[Mapping[str, float]], train: Annotatio
     scores = [name for name in SCORES if name in names]
     for stem, chosen in zip(EPOCHS, (losses, scores), strict=True):
         header = ("epoch", *chosen)
-        write_table(folder / f"{stem}.csv", header, ([row.get(name, float("nan")) for name in header] for row in rows))
+        write_table(folder / f"{stem}.csv", header, ([_measured(row, name) for name in header] for row in rows))
         if chosen:
             columns = [numbers(column) for column in zip(*read_table(folder / f"{stem}.csv")[1], strict=True)]
             pictures[stem] = draw_epochs(header, columns, EPOCHS[stem])
     return _save(folder, pictures)
+
+
+def _measured(row: Mapping[str, float], name: str) -> float:
+    """Return a number of an epoch; NaN where it was not evaluated, or there were no boxes to find."""
+    value = row.get(name, math.nan)
+    return math.nan if name in SCORES and value < 0 else value
 
 
 def _write_curves(file: Path, across: str, x: np.ndarray, values: np.ndarray, result: CocoResult) -> None:

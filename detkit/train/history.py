@@ -23,6 +23,10 @@ from detkit.weights.files import replace_file
 
 Row = dict[str, float]
 
+LOGGED = ("loss", "lr")
+"""Numbers of a row that loggers and the progress bar get from here; all others reach them as they are computed."""
+NOT_THERE = -1
+"""COCO's number where there are no boxes to find."""
 SHARES = "losses"
 """Entry of a checkpoint that holds the unfinished row's sums of each of several processes."""
 
@@ -79,7 +83,7 @@ class History(Callback):
         self._batches += 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finish the row and write the file."""
+        """Finish the row, log what nobody else does, and write the file."""
         epoch = trainer.current_epoch + 1
         module = cast(DetectorModule, pl_module)
         row: Row = {"epoch": epoch, **self._mean_losses(trainer, module.losses)}
@@ -93,6 +97,7 @@ class History(Callback):
         row["skipped"] = module.skipped - sum(earlier.get("skipped", 0) for earlier in self.rows)
         row["seconds"] = round(self._elapsed(), 3)
         self.rows.append(row)
+        pl_module.log_dict({name: row[name] for name in LOGGED}, batch_size=1)
         if trainer.is_global_zero:
             with told(f"{self.file} is not up to date"):
                 write_table(self.rows, self.file)
@@ -140,13 +145,13 @@ class History(Callback):
 
 
 def write_table(rows: list[Row], file: Path) -> None:
-    """Replace ``file`` by a CSV of the rows; a cell that a row lacks is empty."""
+    """Replace ``file`` by a CSV of the rows; a cell is empty where a row lacks it, or there are no boxes to find."""
     widest = max(rows, key=len)
     names = [*widest, *dict.fromkeys(name for row in rows for name in row if name not in widest)]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: "" if value == NOT_THERE else value for name, value in row.items()} for row in rows)
     replace_file(file, text.getvalue().encode())
 
 

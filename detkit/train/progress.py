@@ -9,6 +9,7 @@ from typing import Any, cast
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from torch import Tensor
 
 from detkit.train.module import DetectorModule
 
@@ -93,9 +94,17 @@ class Bar(TQDMProgressBar):
             self.train_progress_bar.n = batch_idx + 1
             self.train_progress_bar.set_postfix(self.get_metrics(trainer, pl_module))
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the numbers of the whole epoch."""
+        if self.is_enabled:
+            self.train_progress_bar.set_postfix(self._beside(trainer, epoch_scores(trainer, pl_module)))
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return what stands right of the bar."""
-        shown: dict[str, Any] = {**scores(trainer, pl_module)}
+        """Return what stands right of the bar during an epoch."""
+        return self._beside(trainer, latest_scores(trainer, pl_module))
+
+    def _beside(self, trainer: Trainer, scores: dict[str, str]) -> dict[str, Any]:
+        shown: dict[str, Any] = {**scores}
         shown["images/s"] = f"{self.pace.images_per_second:.1f}"
         shown["left"] = self.pace.time_left(batches_left(trainer))
         return shown
@@ -131,23 +140,33 @@ class Lines(ProgressBar):
         """Write the line."""
         if self._enabled:
             words = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
-            words += [f"{name} {value}" for name, value in scores(trainer, pl_module).items()]
+            words += [f"{name} {value}" for name, value in epoch_scores(trainer, pl_module).items()]
             words += [f"{self.pace.images_per_second:.1f} images/s", f"{self.pace.time_left(batches_left(trainer))} left"]
             sys.stderr.write("  ".join(words) + "\n")
 
 
-def scores(trainer: Trainer, pl_module: LightningModule) -> dict[str, str]:
+def latest_scores(trainer: Trainer, pl_module: LightningModule) -> dict[str, str]:
     """Return the loss of the latest batch and the latest AP, read from the device, and how many steps broke, as text."""
-    shown = {}
-    losses, skipped = cast(DetectorModule, pl_module).losses, cast(DetectorModule, pl_module).skipped
-    if losses:
-        shown["loss"] = f"{sum(loss.item() for loss in losses.values()):.3f}"
-    average = trainer.callback_metrics["AP"].item() if "AP" in trainer.callback_metrics else -1
-    if average >= 0:  # else there are no boxes to find
-        shown["AP"] = f"{average:.3f}"
-    if skipped:
-        shown["skipped"] = str(skipped)
-    return shown
+    module = cast(DetectorModule, pl_module)
+    loss = sum(loss.item() for loss in module.losses.values()) if module.losses else None
+    return _as_text(loss, trainer.callback_metrics.get("AP"), module.skipped)
+
+
+def epoch_scores(trainer: Trainer, pl_module: LightningModule) -> dict[str, str]:
+    """Return the epoch's mean loss, its AP where it was evaluated, and how many steps of the run broke, as text.
+
+    They are those of ``metrics.csv``: `detkit.train.history.History` comes before and has logged the loss.
+    """
+    module = cast(DetectorModule, pl_module)
+    average = None if module.result is None else module.result.numbers["AP"]
+    return _as_text(trainer.callback_metrics.get("loss"), average, module.skipped)
+
+
+def _as_text(loss: float | Tensor | None, average: float | Tensor | None, skipped: int) -> dict[str, str]:
+    shown = {} if loss is None else {"loss": f"{float(loss):.3f}"}
+    if average is not None and average >= 0:  # else there are no boxes to find
+        shown["AP"] = f"{float(average):.3f}"
+    return shown | ({"skipped": str(skipped)} if skipped else {})
 
 
 def batches_left(trainer: Trainer) -> int:

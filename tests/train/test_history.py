@@ -11,12 +11,14 @@ from detkit.evaluation.confidence import WorkingPoint
 from detkit.train.history import History, parse, plain
 from detkit.weights.checkpoint import write_checkpoint
 
-SCALARS = ["AP", "AP50", "precision", "recall", "F1", "confidence"]
+SCALARS = ["AP", "AP50", "APs", "precision", "recall", "F1", "confidence"]
 
 
 def scored(ap):
     point = WorkingPoint(0.25, 0.5, 1.0, 2 / 3)
-    return CocoResult({"AP": ap, "AP50": ap}, {"cat": ClassResult(ap, ap, 3, -1, ap, -1, 0.5, 1.0, 2 / 3)}, 2, 3, (), point)
+    return CocoResult(
+        {"AP": ap, "AP50": ap, "APs": -1.0}, {"cat": ClassResult(ap, ap, 3, -1, ap, -1, 0.5, 1.0, 2 / 3)}, 2, 3, (), point
+    )
 
 
 def live(history, epoch, ap=None, loss=1.0):
@@ -28,7 +30,9 @@ def live(history, epoch, ap=None, loss=1.0):
         strategy=SimpleNamespace(reduce=lambda value, reduce_op: value),
         optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])],
     )
-    module = SimpleNamespace(result=None if ap is None else scored(ap), losses={}, skipped=0, dropped=False)
+    module = SimpleNamespace(
+        result=None if ap is None else scored(ap), losses={}, skipped=0, dropped=False, log_dict=lambda *_, **__: None
+    )
     history.on_train_start(trainer, module)
     history.on_train_epoch_start(trainer, module)
     for factor in (1, 3):
@@ -65,6 +69,7 @@ def test_columns_that_come_later_leave_earlier_cells_empty(tmp_path):
     live(history, 1, ap=0.5)
     first, second = table(tmp_path / "metrics.csv")
     assert (first["AP"], second["AP"]) == ("", "0.5")
+    assert second["APs"] == "", "there are no such boxes: a mean over the column must not count it"
     assert list(first) == ["epoch", "loss", "loss_box", "loss_class", *SCALARS, "lr", "skipped", "seconds"]
 
 

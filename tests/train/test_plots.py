@@ -1,5 +1,6 @@
 """Plots of a run that is stopped and goes on, and runs that outlive drawings that fail."""
 
+import math
 import os
 import signal
 
@@ -57,14 +58,17 @@ def test_a_resumed_run_draws_anew_from_all_epochs(stopped):
     assert (drawn(folder), drawn(folder / "best"), drawn(folder / "last")) == (RUN, PICTURES, PICTURES)
     header, rows = read_table(folder / "scores.csv")
     assert [row[0] for row in rows] == ["1", "2"] and header[-3:] == ["precision", "recall", "F1"]
-    assert numbers(rows[1][1:]) == pytest.approx([result.last.scalars()[name] for name in header[1:]], abs=1e-5)
+    scored = [value if value >= 0 else math.nan for value in map(result.last.scalars().get, header[1:])]
+    assert numbers(rows[1][1:]) == pytest.approx(scored, abs=1e-5, nan_ok=True)
     for name, scored in (("best", result.best), ("last", result.last)):
         _, classes = read_table(folder / name / "classes.csv")
         assert [float(row[2]) for row in classes] == pytest.approx([item.ap for item in scored.classes.values()], abs=1e-5)
-    tags = set()
+    tags, logged = set(), set()
     for file in (run / "tensorboard").glob("events*"):
         events = EventAccumulator(str(file)).Reload()
         tags |= set(events.Tags()["images"])
+        logged |= set(events.Tags()["scalars"])
+    assert {"loss", "lr", "AP", "F1"} <= logged
     assert {f"best/{name}" for name in PICTURES} | {f"last/{name}" for name in PICTURES} | RUN == tags
 
 
