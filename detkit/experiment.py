@@ -65,6 +65,8 @@ class Experiment(Spec):
     """Files to take initial weights from: ``init=FILE`` for a whole detector. None: initial values."""
     trainer: dict[str, Any] = {}
     """Any argument of Lightning's Trainer: ``trainer.devices=2 trainer.precision=bf16-mixed``."""
+    compile: bool = False
+    """Train with ``torch.compile``: quicker steps on a GPU after minutes of compiling (`detkit.train.compiling`)."""
     logger: Literal["csv", "tensorboard", "wandb", "mlflow"] = "tensorboard"
     """Who gets numbers and pictures besides the run folder, in which ``metrics.csv`` is always written; csv: nobody."""
     coco: Literal["fast", "pycocotools"] = "fast"

@@ -147,7 +147,11 @@ class HeadSpec(Spec):
 
     @abstractmethod
     def build(self, levels: Sequence[Level], num_classes: int) -> nn.Module:
-        """Return the head; its forward takes ``(maps, targets=None)`` and returns a NamedTuple of tensors."""
+        """Return the head; its forward takes ``(maps, targets=None)`` and returns a NamedTuple of tensors.
+
+        A head that computes with the targets names in an attribute ``compilable``, a tuple of roles, which of its modules
+        don't (`Detector.compilable`); any other is compiled whole.
+        """
 
 
 class Assigner(nn.Module, ABC):
@@ -343,6 +347,14 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def fuse(self) -> Self:
         """Return a new copy for inference, with convolutions and norms folded and branches merged."""
+
+    def compilable(self) -> list[nn.Module]:
+        """Return the modules, none within another, that ``compile=true`` compiles each by itself; by default none.
+
+        Their graphs should depend on the shape of the images alone: a module whose input has as many rows as there are boxes
+        would be compiled anew for every other number.
+        """
+        return []
 
 
 class DetectorSpec(Spec):

@@ -15,7 +15,15 @@ def random_shape(shape: Sequence[int], amount: float, stride: int, key: Sequence
 
     The factor is a function of ``key`` alone (seed, epoch, batch), so that a resumed run and all processes see the same.
     """
-    factor = 1 + amount * np.random.default_rng(key).uniform(-1, 1)
+    return _scaled(shape, 1 + amount * np.random.default_rng(key).uniform(-1, 1), stride)
+
+
+def number_of_shapes(shape: Sequence[int], amount: float, stride: int) -> int:
+    """Return how many different shapes `random_shape` may give."""
+    return len({_scaled(shape, factor, stride) for factor in np.linspace(1 - amount, 1 + amount, 2001).tolist()})
+
+
+def _scaled(shape: Sequence[int], factor: float, stride: int) -> tuple[int, int]:
     height, width = (max(1, round(side * factor / stride)) * stride for side in shape)
     return height, width
 

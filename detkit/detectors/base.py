@@ -137,6 +137,12 @@ class ComposedDetector(Detector):
         fuse(copy)
         return copy
 
+    def compilable(self) -> list[nn.Module]:
+        """Return all that computes maps, and the head, or what the head names in its place."""
+        parts = [self.backbone, *self.top.values(), self.neck, *self.after.values(), *self.remix.values()]
+        roles = getattr(self.head, "compilable", ("",))
+        return [*parts, *(self.head.get_submodule(role) for role in roles)]
+
     def _inserted(self, names: Sequence[str], maps: list[Tensor]) -> list[Tensor]:
         return [self.after[name](x) if name in self.after else x for name, x in zip(names, maps, strict=True)]
 

@@ -107,6 +107,7 @@ class RTDETRDecoder(nn.Module):
 
     Attributes:
         class_tensors: names of those with a row for each class.
+        compilable: names of the modules whose shapes follow from the images' alone; targets draw noise between them.
     """
 
     def __init__(self, spec: RTDETRHead, levels: Sequence[Level], num_classes: int) -> None:
@@ -125,6 +126,7 @@ class RTDETRDecoder(nn.Module):
         self.layers = nn.ModuleList(
             DecoderLayer(width, spec.heads, spec.feedforward, points, discrete) for _ in range(spec.depth)
         )
+        self.compilable = ("select", *(f"layers.{layer}" for layer in range(spec.depth)))
         self.position = Perceptron(4, 2 * width, width)
         self.classes = nn.ModuleList(nn.Linear(width, num_classes) for _ in range(spec.depth))
         self.class_tensors = tuple(f"classes.{layer}.{kind}" for layer in range(spec.depth) for kind in ("weight", "bias"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -10,11 +11,13 @@ from torch import Tensor, distributed
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
-from detkit.data.rescale import random_shape, rescale
+from detkit.data.rescale import number_of_shapes, random_shape, rescale
 from detkit.evaluation.coco import CocoMetric, CocoResult
 from detkit.experiment import Experiment
 from detkit.parts import Detector
 from detkit.structures import Batch
+from detkit.train.buffers import leave_apart
+from detkit.train.compiling import Compiled
 from detkit.train.optimization import Course
 from detkit.train.roles import freeze, freeze_norms, norm_roles, norms_below
 from detkit.train.schedule import Schedule
@@ -35,6 +38,7 @@ class DetectorModule(LightningModule):
         skipped: how many such steps there were.
         result: of the latest evaluation in this epoch.
         metric: made when training or evaluation starts.
+        compiled: context of the forward pass of a training step.
     """
 
     metric: CocoMetric
@@ -65,6 +69,7 @@ class DetectorModule(LightningModule):
         self.gradient_norm: Tensor | None = None
         self.dropped, self.skipped = False, 0
         self.result: CocoResult | None = None
+        self.compiled: Callable[[], AbstractContextManager[None]] = nullcontext
         freeze_norms(detector, norm_roles(experiment.recipe))
         freeze(detector, experiment.recipe.freeze)
         self.train()
@@ -91,8 +96,13 @@ class DetectorModule(LightningModule):
         return self.course.build()
 
     def on_train_start(self) -> None:
-        """Set what counts for an epoch that is resumed in its middle."""
+        """Set what counts for an epoch that is resumed in its middle; compile, now that no copies of the module are to come."""
         self._set_epoch()
+        leave_apart(self.trainer.strategy.model)
+        if self.experiment.compile:
+            data, recipe = self.experiment.data, self.experiment.recipe
+            sizes = number_of_shapes(data.shape, recipe.multi_scale, max(self.detector.strides))
+            self.compiled = Compiled(self.detector, sizes)
 
     def on_train_epoch_start(self) -> None:
         """Set what counts for the epoch."""
@@ -116,7 +126,8 @@ class DetectorModule(LightningModule):
         Lightning divides it by the number of batches whose gradients it sums; the recipe's learning rates are for the sum.
         """
         batch = self.rescaled(batch, self.trainer.current_epoch, batch_idx)
-        losses = self.detector(batch.images, batch.targets)
+        with self.compiled():
+            losses = self.detector(batch.images, batch.targets)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
         self.log_dict({f"loss_{name}": loss for name, loss in self.losses.items()})
         return contagious(sum(losses.values())) * self.trainer.accumulate_grad_batches

@@ -18,6 +18,7 @@ from detkit.train.agreement import Agreement
 from detkit.train.averaging import MovingAverage
 from detkit.train.broken import BROKEN, BrokenSteps
 from detkit.train.checkpoints import BEST, LAST, RunCheckpoint, SafeCheckpointIO, file_name
+from detkit.train.compiling import check_compiler
 from detkit.train.history import History
 from detkit.train.interrupt import Interruption
 from detkit.train.loggers import make_logger
@@ -25,7 +26,7 @@ from detkit.train.pictures import Pictures
 from detkit.train.plots import PLOTS, Plots
 from detkit.train.progress import progress_callback
 from detkit.train.randomness import RandomStates
-from detkit.train.runs import Configuration
+from detkit.train.runs import Configuration, tell
 from detkit.train.unreadable import UNREADABLE, UnreadableImages
 
 METRICS = "metrics.csv"
@@ -57,7 +58,7 @@ def make_trainer(
         ranked: AP says which epoch is best and when to stop; else there are no boxes to find, and it is the last one.
 
     Raises:
-        UserError: a ``trainer.*`` value that Lightning refuses, or that its devices cannot do.
+        UserError: a ``trainer.*`` value that Lightning refuses, or that its devices cannot do; no compiler where one is needed.
     """
     recipe = experiment.recipe
     options = {"log_every_n_steps": LOG_EVERY} | experiment.trainer
@@ -78,6 +79,10 @@ def make_trainer(
         )
     if options.get("sync_batchnorm") and trainer.strategy.root_device.type == "cpu":
         raise UserError("trainer.sync_batchnorm: torch has it for GPUs alone; leave it out on the CPU")
+    if experiment.compile:
+        check_compiler(trainer.strategy.root_device)
+        again = ", and again for each other size of recipe.multi_scale" if recipe.multi_scale else ""
+        tell(f"compile: the network is compiled in the first step{again}, which takes minutes where it is large")
     return trainer
 
 
