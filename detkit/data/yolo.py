@@ -26,6 +26,7 @@ FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("images/train*", "train/images"),
     "val": ("images/val*", "valid/images", "val/images"),
 }
+ORPHANS = "label files without an image, left out"
 LISTS: dict[Split, str] = {"train": "train.txt", "val": "val.txt"}
 FAR = 2.0
 """Coordinates beyond this are no shares of the image at all; those nearer are clipped."""
@@ -69,12 +70,14 @@ class YoloReader:
     def read(self, split: Split) -> RawSplit:
         """Read a split."""
         where, paths = self._images(split)
+        tally = Tally()
+        for file in self._orphans(paths, split):
+            tally.add(ORPHANS, str(file))
         paths = paths[: self._data.limit]
         images: list[dict[str, Any]] = []
         read: list[str] = []
         annotations: list[dict[str, Any]] = []
         places: list[tuple[str, int]] = []
-        tally = Tally()
         labelled = 0
         for path, (height, width) in self._measured(
             tqdm(paths, f"reading {split} labels", unit="image", delay=2, disable=None)
@@ -112,6 +115,22 @@ class YoloReader:
                 yield path, _shown_size(path)
             except UserError as error:
                 self._complain("images that cannot be read", str(error), [str(path)])
+
+    def _orphans(self, images: Iterable[Path], split: Split) -> Iterator[Path]:
+        """Yield the label files with a box whose image is not there, or in a format that no folder is searched for.
+
+        Only where folders of labels mirror those of images: others may serve further splits.
+        """
+        _, sources = self._sources(split)
+        if self._data.annotations(split) is not None or not all(source.is_dir() for source in sources):
+            return
+        known = {self._label_file(image, split) for image in images}
+        for source in sources:
+            folder = self._label_file(source / "any", split).parent
+            files = sorted(folder.rglob("*.txt")) if folder != source else ()
+            for file in files:
+                if file not in known and any(isinstance(self._parse(words), Row) for _, words in self._rows(file) or ()):
+                    yield file
 
     def _rows(self, file: Path) -> Iterator[tuple[int, list[str]]] | None:
         """Return the rows of a label file that are not empty, with their numbers from 1; None where there is no file."""

@@ -291,8 +291,10 @@ def test_yolo_rows_are_found_by_line(tmp_path):
     (tmp_path / "images" / "train" / "b.png").write_bytes(b"no picture")
     good = "0 0.5 0.5 0.2 0.2\n"
     files = {"classes.txt": "cat\n", "labels/train/a.txt": good + "\n7 0.5 0.5 0.2 0.2\n0 0.5 x\n", "labels/val/a.txt": good}
-    texts(tmp_path, files)
+    texts(tmp_path, files | {"labels/train/lost.txt": good})
     findings = found(Data(root=str(tmp_path)))
+    lost = findings["label files without an image, left out", "train"]
+    assert lost.places == (str(tmp_path / "labels" / "train" / "lost.txt"),) and lost.effect is Effect.CHANGES
     file = tmp_path / "labels" / "train" / "a.txt"
     assert findings["rows of a class that is none of the 1 named ones, dropped", "train"].places == (f"{file}, line 3",)
     assert findings["rows that are not numbers, dropped", "train"].places == (f"{file}, line 4",)

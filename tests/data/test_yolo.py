@@ -102,6 +102,24 @@ def test_the_entries_of_data_yaml_are_honoured(tmp_path, yaml):
     assert shown(splits.val) == [("b", "dog", *BOX)]
 
 
+def test_labels_whose_image_is_missing_are_told(small, tmp_path):
+    data = small()
+    texts(tmp_path, {"labels/train/lost.txt": ROW, "labels/train/x/odd.txt": ROW, "images/train/x/odd.heic": ""})
+    texts(tmp_path, {"labels/train/classes.txt": "cat\ndog\n", "labels/train/none.txt": "\n"})
+    folder = tmp_path / "images/train"
+    for limit in (None, 1):
+        [note] = open_data(data.model_copy(update={"limit": limit})).notes
+        assert note.startswith(f"{folder}: label files without an image, left out: 2 ({tmp_path}/labels/train/lost.txt, for ")
+
+
+def test_labels_of_further_splits_are_not_missed_an_image(tmp_path):
+    images(tmp_path, "i/train/a.png", "i/val/b.png", "i/test/c.png", "beside/a.png", "beside/b.png")
+    texts(tmp_path, {f"{folder}/{name}.txt": ROW for folder in ("all", "beside") for name in "abc"} | {"data.yaml": NAMES})
+    named = {"train_images": "i/train", "val_images": "i/val", "train_annotations": "all", "val_annotations": "all"}
+    for fields in (named, {"train_images": "beside", "val_images": "beside"}):
+        assert open_data(Data(root=str(tmp_path), **fields)).notes == []
+
+
 def test_entries_of_data_yaml_that_lead_nowhere_leave_the_layout(small):
     data = small(yaml=NAMES + "path: /nowhere/at/all\ntrain: x/y\nval: 3\n")
     assert shown(open_data(data).train) == [("a", "dog", *BOX)]

@@ -11,14 +11,16 @@ import numpy as np
 
 from detkit.data.check.boxes import repeated_boxes
 from detkit.data.check.findings import MOST_EXHIBITS, Effect, Exhibit, Finding
+from detkit.data.files import SUFFIXES
 from detkit.data.packing import Packed, four_numbers
 from detkit.data.raw import MOST_PLACES, RawSplit, Split
 
-DROPPED, CLIPPED = "dropped", "clipped"
+DROPPED, CLIPPED, LEFT_OUT = "dropped", "clipped", "left out"
 """How what was done ends, in the words of readers and packing."""
 REMEDIES = {
     DROPPED: "runs leave them out, so that what they show is background; mend them, or remove them with --write",
     CLIPPED: "runs take the part inside; --write writes that",
+    LEFT_OUT: f"an image has their name and ends in {', '.join(sorted(SUFFIXES))}; restore it, convert it, or remove the labels",
 }
 
 
@@ -54,7 +56,7 @@ def in_boxes(raw: RawSplit, packed: Packed, split: Split) -> list[Finding]:
 def _told(what: str, split: Split, count: int, places: Sequence[str]) -> Finding:
     """Return what readers or packing found; how they put it says what they did."""
     done = what.rpartition(", ")[2]
-    effect = {DROPPED: Effect.CHANGES, CLIPPED: Effect.MENDED}.get(done, Effect.NOTED)
+    effect = {DROPPED: Effect.CHANGES, CLIPPED: Effect.MENDED, LEFT_OUT: Effect.CHANGES}.get(done, Effect.NOTED)
     return Finding(what, effect, split, count, tuple(places), REMEDIES.get(done, "nothing is wrong with them"))
 
 
