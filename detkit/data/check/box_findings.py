@@ -20,7 +20,7 @@ DROPPED, CLIPPED, LEFT_OUT = "dropped", "clipped", "left out"
 REMEDIES = {
     DROPPED: "runs leave them out, so that what they show is background; mend them, or remove them with --write",
     CLIPPED: "runs take the part inside; --write writes that",
-    LEFT_OUT: f"an image has their name and ends in {', '.join(sorted(SUFFIXES))}; restore it, convert it, or remove the labels",
+    LEFT_OUT: f"restore their images, or convert them to one of {', '.join(sorted(SUFFIXES))}; or remove the labels",
 }
 
 
