@@ -33,6 +33,8 @@ BROKEN = "broken"
 """Folder of the files for replay, in the run folder."""
 KEPT_FILES = 3
 """Each process's latest ones stay."""
+WIDER = {"16-mixed": "bf16-mixed or 32-true", "bf16-mixed": "32-true"}
+"""Precisions in which larger or finer numbers are finite."""
 LEAST_SCALE = 1.0
 """Of the losses under 16-mixed: above it, a gradient that is not finite only means that the scale is still being searched."""
 
@@ -90,6 +92,7 @@ class BrokenSteps(Callback):
         blame = Blame.of(gathered(trainer, mine), module.detector)
         if not blame.lost and record.scale > LEAST_SCALE:
             return
+        check_weights(trainer, dict(module.named_parameters()))  # else images would be blamed for the step before
         optimizer.zero_grad(set_to_none=True)  # an optimizer without gradients does nothing
         self._buffers.restore()
         self._skipped, self._row = self._skipped + 1, self._row + 1
@@ -125,8 +128,8 @@ class BrokenSteps(Callback):
             f"{self._row} steps in a row broke; in the last one, {record}, {blame}. "
             + "".join(words for _, words in parts[:1])
             + f"{settings(trainer)} None of these steps is in the weights or in a checkpoint. "
-            f"To see more: tools/replay.py {blame.shares[0].file}. To go on: a smaller recipe.optimizer.lr or recipe.clip, "
-            "trainer.precision=bf16-mixed or 32-true, or other images; recipe.broken_steps says how many in a row end a run"
+            f"To see more: tools/replay.py {blame.shares[0].file}. To go on: {remedies(trainer)}, "
+            "or other images; recipe.broken_steps says how many in a row end a run"
         )
 
     def on_train_batch_end(
@@ -160,8 +163,7 @@ def check_weights(trainer: Trainer, state: dict[str, Any]) -> None:
     if not all(gathered(trainer, math.isfinite(largest))):
         raise UserError(
             f"the weights are not finite after step {trainer.global_step} of epoch {trainer.current_epoch + 1}. "
-            f"{settings(trainer)} They are not saved: the last checkpoint stays. Write a smaller recipe.optimizer.lr or "
-            "recipe.clip, or trainer.precision=32-true"
+            f"{settings(trainer)} They are not saved: the last checkpoint stays. To go on: {remedies(trainer)}"
         )
 
 
@@ -169,6 +171,12 @@ def settings(trainer: Trainer) -> str:
     """Return the sentence on what most often breaks a step."""
     rate = trainer.optimizers[0].param_groups[-1]["lr"]
     return f"The learning rate is {rate:g}, trainer.precision {trainer.precision}."
+
+
+def remedies(trainer: Trainer) -> str:
+    """Return what to write so that weights and steps stay finite."""
+    wider = WIDER.get(str(trainer.precision))
+    return "a smaller recipe.optimizer.lr or recipe.clip" + (f", trainer.precision={wider}" if wider else "")
 
 
 def _record(trainer: Trainer, step: Sequence[Tried]) -> Record:

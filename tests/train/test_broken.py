@@ -177,9 +177,13 @@ def test_an_epoch_without_a_step_has_no_loss(rectangles, tmp_path, monkeypatch):
 def test_weights_that_overflow_are_neither_evaluated_nor_saved(rectangles, tmp_path, monkeypatch):
     monkeypatch.setattr(DetectorModule, "on_validation_epoch_start", None)
     experiment = tiny_experiment(rectangles, tmp_path, optimizer=SGD(lr=3e38), warmup_steps=0, clip=None)
-    with pytest.raises(UserError, match=r"the weights are not finite after step \d of epoch 1\. The learning rate is 3e\+38"):
+    with pytest.raises(
+        UserError, match=r"the weights are not finite after step 1 of epoch 1\. The learning rate is 3e\+38"
+    ) as told:
         fit(experiment, progress=False)
+    assert str(told.value).endswith("To go on: a smaller recipe.optimizer.lr or recipe.clip"), "32-true it is already"
     assert not list((tmp_path / "run" / "0").glob("*.ckpt"))
+    assert not (tmp_path / "run" / "0" / "broken").exists(), "no image is to blame"
 
 
 @pytest.mark.parametrize("change", [{"clip": None}, {"clip": 0.1}], ids=str)
