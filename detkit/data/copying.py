@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from detkit.data.annotations import Annotations
-from detkit.data.files import SUFFIXES, image_size
+from detkit.data.files import SUFFIXES, read_header
 from detkit.data.raw import Tally
 from detkit.errors import UserError
 
@@ -71,12 +71,12 @@ class Copier:
     def _place(self, source: str, target: Path, size: tuple[int, int], upright: tuple[bool, bool]) -> None:
         """Copy an image whose boxes are of the ``upright`` picture or the stored one, before and after."""
         if upright == (False, True):
-            height, width, orientation = image_size(source)
-            if orientation != 1 and (height, width) == size:
+            header = read_header(source)
+            if header.orientation != 1 and header.size == size:
                 self.tally.add("images written anew without orientation tag, as their boxes ignore it", source)
                 _write_stored(source, target)
                 return
-        if upright == (True, False) and image_size(source)[2] != 1:
+        if upright == (True, False) and read_header(source).orientation != 1:
             self.tally.add("images written anew, turned as their orientation tag says", source)
             _write_upright(source, target)
             return

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -35,20 +37,40 @@ def images_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if is_image(path.name))
 
 
-def image_size(path: str) -> tuple[int, int, int]:
-    """Return an image's stored height and width, and its orientation tag (1: as stored), from its header alone.
+class Header(NamedTuple):
+    """What an image file says of itself before its pixels.
 
-    A TIFF file's size is the turned one, with the tag 1, as all decoders turn it.
+    Attributes:
+        kind: its format, in Pillow's words.
+        size: stored (height, width); of a TIFF file the turned one, as all decoders turn it.
+        orientation: EXIF tag; 1 (as stored) where there is none that decoders can read, and for TIFF.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    orientation: int
+
+
+def read_header(path: str) -> Header:
+    """Read what an image file says of itself.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
         with Image.open(path) as header:
-            turned = header.format == "TIFF"
-            return header.height, header.width, 1 if turned else header.getexif().get(ORIENTATION, 1)
-    except (OSError, Image.DecompressionBombError) as error:
+            kind = header.format or ""
+            return Header(kind, (header.height, header.width), 1 if kind == "TIFF" else _orientation(header))
+    except (OSError, ValueError, RuntimeError, Image.DecompressionBombError) as error:  # damaged ones, as decoders put it
         raise UserError(f"the image {path} cannot be read ({error}); replace it, or remove it from the data") from None
+
+
+def _orientation(header: Image.Image) -> int:
+    try:
+        tag = header.getexif().get(ORIENTATION, 1)
+    except (SyntaxError, struct.error, ValueError, LookupError, TypeError):  # damaged tags, of a picture that may be whole
+        return 1
+    return tag if isinstance(tag, int) else 1
 
 
 CACHE_FOLDER = ".detkit-cache"

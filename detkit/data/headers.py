@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from detkit.data.annotations import Annotations
-from detkit.data.files import TURNED, cache_folder, fingerprint, image_size
+from detkit.data.files import TURNED, cache_folder, fingerprint, read_header
 from detkit.data.images import load_annotated
 from detkit.errors import UserError
 
@@ -72,7 +72,7 @@ def _record(annotations: Annotations) -> Path | None:
 def looks_right(path: str, size: tuple[int, int], upright: bool) -> bool:
     """Say whether header and end of an image are those of a whole one of (height, width) ``size``."""
     try:
-        height, width, orientation = image_size(path)
+        _, (height, width), orientation = read_header(path)
     except UserError:
         return False
     if not has_end(path):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detkit.data.annotations import Annotations, Texts
-from detkit.data.files import image_size
+from detkit.data.files import read_header
 from detkit.data.raw import RawSplit
 
 TOLERANCE = 0.01
@@ -84,7 +84,7 @@ def _size(image: dict[str, Any], path: str) -> tuple[int, int]:
     height, width = image.get("height"), image.get("width")
     if isinstance(height, int) and isinstance(width, int) and 0 < height < HUGE and 0 < width < HUGE:
         return height, width
-    return image_size(path)[:2]
+    return read_header(path).size
 
 
 def _pack_boxes(

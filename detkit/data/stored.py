@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from detkit.data.annotations import Annotations
-from detkit.data.files import TURNED, image_size
+from detkit.data.files import TURNED, read_header
 
 MIRRORED_X, MIRRORED_Y = (2, 3, 7, 8), (3, 4, 6, 7)
 """Orientation tags of pictures whose stored columns, or rows, run against those that are shown (once their axes agree)."""
@@ -23,10 +23,10 @@ def as_stored(annotations: Annotations) -> Annotations:
         return annotations
     sizes, boxes = annotations.sizes.copy(), annotations.boxes.copy()
     for row, path in enumerate(annotations.paths):
-        height, width, orientation = image_size(path)
+        _, size, orientation = read_header(path)
         mine = slice(annotations.starts[row], annotations.starts[row + 1])
-        sizes[row] = height, width
-        boxes[mine] = _stored_boxes(boxes[mine], orientation, (height, width))
+        sizes[row] = size
+        boxes[mine] = _stored_boxes(boxes[mine], orientation, size)
     return replace(annotations, sizes=sizes, boxes=boxes, upright=False)
 
 

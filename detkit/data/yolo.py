@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 from tqdm import tqdm
 
 from detkit.data.data_yaml import read_data_yaml
-from detkit.data.files import TURNED, class_file, image_size, images_below, numbered, read_list
+from detkit.data.files import TURNED, class_file, images_below, numbered, read_header, read_list
 from detkit.data.raw import Complain, RawSplit, Split, Tally, listing, refuse, without_missing
 from detkit.data.spec import Data
 from detkit.errors import UserError
@@ -235,7 +235,7 @@ class YoloReader:
 
 def _shown_size(path: Path) -> tuple[int, int]:
     """Return (height, width) as a picture is shown."""
-    height, width, orientation = image_size(str(path))
+    _, (height, width), orientation = read_header(str(path))
     return (width, height) if orientation in TURNED else (height, width)
 
 

@@ -376,7 +376,7 @@ def test_what_only_the_decoder_knows_is_right_too(small, tmp_path, monkeypatch):
         raise UserError(path)
 
     data = small(dict.fromkeys(("annotations/instances_train.json", "annotations/instances_val.json"), two()))
-    monkeypatch.setattr(headers, "image_size", unknown)
+    monkeypatch.setattr(headers, "read_header", unknown)
     open_data(data)
 
 

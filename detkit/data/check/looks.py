@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from detkit.data.check.decoders import overheard
-from detkit.data.files import ORIENTATION, cache_folder, fingerprint
+from detkit.data.files import cache_folder, fingerprint, read_header
 from detkit.data.images import ImageError, load_image
 from detkit.data.workers import start_worker
 from detkit.errors import UserError
@@ -128,20 +127,19 @@ def _look(path: str) -> Row:
             image = load_image(path, upright=False)
     except (ImageError, OSError):
         return "", "", (0, 0), 1, np.zeros(DIGEST, np.uint8), np.zeros(8, np.uint8), np.zeros(THUMB * THUMB, np.uint8)
-    kind, orientation = _header(path)
+    kind, orientation = _kind(path)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     thumb = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA).reshape(-1)
     return "; ".join(damage), kind, image.shape[:2], orientation, np.frombuffer(digest, np.uint8), difference_hash(grey), thumb
 
 
-def _header(path: str) -> tuple[str, int]:
+def _kind(path: str) -> tuple[str, int]:
     """Return the format of a file, in Pillow's words, and its orientation tag; empty and 1 where only the decoder knows it."""
     try:
-        with Image.open(path) as header:
-            kind = header.format or ""
-            return kind, 1 if kind == "TIFF" else header.getexif().get(ORIENTATION, 1)  # which all decoders turn
-    except (OSError, Image.DecompressionBombError):
+        header = read_header(path)
+    except UserError:
         return "", 1
+    return header.kind, header.orientation
 
 
 def difference_hash(grey: np.ndarray) -> np.ndarray:
