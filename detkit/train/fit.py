@@ -33,7 +33,7 @@ from detkit.train.plots import PLOTS
 from detkit.train.roles import check_model
 from detkit.train.runs import CONFIG, new_run, tell
 from detkit.train.services import begin_run
-from detkit.train.start import check_classes, checkpoint_to_resume, new_detector, note_learning_rate
+from detkit.train.start import check_data, checkpoint_to_resume, new_detector, note_learning_rate
 from detkit.train.trainer import METRICS, make_trainer, quiet, refusals
 from detkit.train.transplant import check_files
 from detkit.train.unreadable import UNREADABLE, listed
@@ -96,7 +96,7 @@ def fit(experiment: Experiment, *, name: str = "run", resume: Path | None = None
     if checkpoint is None:
         detector, experiment, licence = new_detector(experiment, len(splits.names), splits.names)
     else:
-        check_classes(checkpoint, splits.names)
+        check_data(checkpoint, splits)
         detector, licence = experiment.model.build(len(splits.names)), ""  # its checkpoint knows it
     detector.to(memory_format=torch.channels_last)  # a fifth quicker on a CPU; also what GPUs' tensor cores read
     ranked = len(splits.val.boxes) > 0

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from detkit.data.fingerprint import fingerprints
+from detkit.data.layout import Splits
 from detkit.errors import UserError
 from detkit.experiment import Experiment
 from detkit.parts import Detector
@@ -138,12 +140,21 @@ def _check_recipe(stored: dict[str, Any], wanted: dict[str, Any], path: Path) ->
         raise UserError(f"recipe.ema: a resumed run of this one {kept}; start a new run, with init={path} for its weights")
 
 
-def check_classes(path: Path, names: Sequence[str]) -> None:
-    """Check that the data still have the classes of the run.
+def check_data(path: Path, splits: Splits) -> None:
+    """Check that the data still have the classes of the run, and tell where they are others than it was begun with.
 
     Raises:
-        UserError: they don't.
+        UserError: they have other classes.
     """
-    known = read_checkpoint(path).classes
-    if known != tuple(names):
-        raise UserError(f"data: the run was trained on the classes {', '.join(known)}; now there are {', '.join(names)}")
+    checkpoint = read_checkpoint(path)
+    if checkpoint.classes != splits.names:
+        known, found = ", ".join(checkpoint.classes), ", ".join(splits.names)
+        raise UserError(f"data: the run was trained on the classes {known}; now there are {found}")
+    for split, now in fingerprints(splits).items():
+        before = checkpoint.data.get(split, now)  # which earlier checkpoints lack
+        if before != now:
+            tell(
+                f"{split}: these are not the data that the run was begun with, {before['images']} images with "
+                f"{before['boxes']} boxes; now there are {now['images']} with {now['boxes']}, in another order or with other "
+                "names or boxes. Its numbers will not be comparable"
+            )

@@ -113,10 +113,14 @@ def test_a_finished_run_says_so(done):
         fit(load_config(str(done.run / "config.json")), resume=done.run)
 
 
-def test_a_finished_run_goes_on_with_more_epochs(done, rectangles, tmp_path):
-    first = fit(tiny_experiment(rectangles, tmp_path, epochs=1), progress=False)
-    more = override(load_config(str(first.run / "config.json")), ["recipe.epochs=2"])
-    assert [row["epoch"] for row in rows(fit(more, resume=first.run, progress=False).run)] == ["1", "2"]
+def test_a_finished_run_goes_on_with_more_epochs_and_tells_of_other_data(rectangles, tmp_path, caplog):
+    run = fit(tiny_experiment(rectangles, tmp_path, epochs=1), progress=False).run
+    told = "train: these are not the data that the run was begun with, 20 images with "
+    for changes, others in ((["recipe.epochs=2"], False), (["recipe.epochs=3", "data.limit=3"], True)):
+        fit(override(load_config(str(run / "config.json")), changes), resume=run, progress=False)
+        assert (told in caplog.text) == others
+    assert "; now there are 3 with " in caplog.text
+    assert [row["epoch"] for row in rows(run)] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize(
