@@ -20,7 +20,10 @@ from detkit.data.raw import MOST_PLACES, RawSplit, Split
 SAME = {"MPO": "JPEG"}
 """Formats that are another one with something behind it."""
 
-LEAK = "AP then says how well they are remembered; take them out of one of the splits (tools/split_data.py deals anew)"
+LEAK = (
+    "AP then says how well they are remembered; take them out of one of the splits, or deal anew with tools/split_data.py, "
+    "whose --group and --group-field keep together what belongs together"
+)
 
 
 def unusable(raw: RawSplit, looks: Looks) -> set[int]:
