@@ -17,6 +17,7 @@ from detkit.train import compiling
 from detkit.train.compiling import Compiled
 from detkit.train.fit import fit
 from tests.losses.scenes import random_targets
+from tests.train.launching import by_hand, launch
 from tests.train.test_resume import assert_same, resume, rows, state, stop_at
 from tests.train.tiny import tiny_experiment, tiny_model, tiny_rtdetr
 
@@ -141,7 +142,6 @@ def test_a_detector_that_names_nothing_to_compile_is_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_inductor_gives_the_same_losses_step_by_step(name):
-    """Twelve seconds for YOLO, ... for RT-DETR."""
     curves = []
     for compiles in (False, True):
         detector, losses = detector_and_losses(name)
@@ -161,7 +161,7 @@ def test_inductor_gives_the_same_losses_step_by_step(name):
 
 @pytest.mark.slow
 def test_a_compiled_run_resumes_to_the_bit(rectangles, tmp_path, monkeypatch):
-    """With dropout in what is compiled, several sizes and accumulated gradients."""
+    """With dropout in what is compiled, and accumulated gradients."""
 
     def experiment(where):
         return tiny_experiment(rectangles, tmp_path / where).model_copy(update={"compile": True})
@@ -175,6 +175,14 @@ def test_a_compiled_run_resumes_to_the_bit(rectangles, tmp_path, monkeypatch):
     resume(stopped.run)
     assert_same(state(stopped.run)["state_dict"], state(whole.run)["state_dict"])
     assert rows(stopped.run) == rows(whole.run)
+
+
+@pytest.mark.slow
+def test_two_processes_compile_too(rectangles, tmp_path):
+    launch(*by_hand([sys.executable, "-m", "tests.train.compiled_processes", str(rectangles), str(tmp_path)]))
+    for name in FAMILIES:
+        plain, compiled = (rows(tmp_path / f"{name} {kind}" / "run" / "0") for kind in ("plain", "compiled"))
+        assert float(compiled[1]["loss"]) == pytest.approx(float(plain[1]["loss"]), rel=1e-4)
 
 
 @pytest.mark.slow
