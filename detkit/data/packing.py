@@ -104,6 +104,7 @@ def _pack_boxes(
         "boxes of a category that the file does not list, dropped": labels < 0,
         "boxes that are not four finite numbers, dropped": ~np.isfinite(xywh).all(1),
         "boxes without width or height, dropped": (xywh[:, 2:] <= 0).any(1),
+        "boxes in fractions of their image, not in pixels, dropped": _in_fractions(xywh, limits),
         "boxes outside their image, dropped": (clipped[:, 2:] <= 0).any(1),
     }
     dropped = np.zeros(len(entries), bool)
@@ -113,7 +114,7 @@ def _pack_boxes(
         dropped |= bad
     changed = (clipped != xywh).any(1) & ~dropped
     faults.append(Fault("boxes reaching out of their image, clipped", np.flatnonzero(changed)))
-    areas = np.where(np.isfinite(areas) & ~changed, areas, clipped[:, 2] * clipped[:, 3])
+    areas = np.where((areas > 0) & ~changed, areas, clipped[:, 2] * clipped[:, 3])
     kept = np.flatnonzero(~dropped)
     kept = kept[np.argsort(rows[kept], kind="stable")]
     counts = np.bincount(rows[kept], minlength=len(sizes))
@@ -121,7 +122,7 @@ def _pack_boxes(
         "starts": np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
         "boxes": clipped[kept],
         "labels": labels[kept],
-        "crowds": np.array([bool(entries[i].get("iscrowd")) for i in kept.tolist()], np.bool_),
+        "crowds": np.array([_is_crowd(entries[i].get("iscrowd")) for i in kept.tolist()], np.bool_),
         "areas": areas[kept],
         "annotation_ids": np.array([_whole(entries[i].get("id")) for i in kept.tolist()], np.int64),
     }
@@ -136,6 +137,20 @@ def _clip(xywh: np.ndarray, limits: np.ndarray) -> np.ndarray:
     inside = low.clip(0, limits)
     clipped = np.concatenate([inside, high.clip(0, limits) - inside], axis=1)
     return np.where(beyond[:, None], clipped, xywh)
+
+
+def _in_fractions(xywh: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: all, where no box leaves the first pixel of its image, of (N, 2) width and height; else none."""
+    with np.errstate(invalid="ignore"):  # infinite boxes and those that are no numbers say nothing
+        within = ((xywh[:, :2] + xywh[:, 2:] <= 1) & (limits > 1)).all(1)
+    known = np.isfinite(xywh).all(1)
+    whole = (xywh[known] == np.rint(xywh[known])).all()
+    return np.full(len(xywh), bool(known.any() and within[known].all() and not whole))
+
+
+def _is_crowd(value: Any) -> bool:
+    """Say whether a flag is set; some tools write it as text."""
+    return bool(value) and str(value).strip().lower() not in ("0", "false")
 
 
 def _number(value: Any) -> float:

@@ -24,12 +24,22 @@ REMEDIES = {
 }
 
 
+MOST_CLIPPED = 1 / 3
+"""Share of boxes that may reach out of their images by mistake."""
+DOUBTFUL = (
+    "runs take the part inside, but so many are no slips: see in the pictures whether they are x, y, width and height "
+    "(not two corners), of images of this size"
+)
+
+
 def in_boxes(raw: RawSplit, packed: Packed, split: Split) -> list[Finding]:
     """Return what is wrong with the boxes of a split."""
     findings = [_told(what, split, found.count, found.places) for what, found in raw.tally.found.items()]
     for fault in packed.faults:
         places = [raw.place(entry) for entry in fault.entries[:MOST_PLACES].tolist()]
         told = _told(fault.what, split, len(fault.entries), places)
+        if told.effect is Effect.MENDED and told.count > MOST_CLIPPED * len(raw.annotations):
+            told = replace(told, effect=Effect.CHANGES, remedy=DOUBTFUL)
         findings.append(replace(told, exhibits=_exhibits(raw, fault.entries)))
     annotations = packed.annotations
     twice = packed.entries[repeated_boxes(annotations)]
