@@ -284,37 +284,6 @@ def test_nothing_to_learn(planted):
     assert finding.effect is Effect.REFUSED
 
 
-def test_corners_in_place_of_sizes_are_no_slip(planted):
-    def corners(content):
-        for entry in content["annotations"]:
-            left, top, width, height = entry["bbox"]
-            entry["bbox"] = [left + 20, top + 20, left + 20 + width, top + 20 + height]
-
-    finding = only(planted(train=corners), "boxes reaching out of their image, clipped")
-    assert finding.effect is Effect.CHANGES and "two corners" in finding.remedy
-
-
-def test_boxes_in_fractions_of_their_image_are_no_pixels(planted):
-    def fractions(content):
-        for entry in content["annotations"]:
-            entry["bbox"] = [value / 100 for value in entry["bbox"]]
-
-    finding = found(planted(train=fractions))["boxes in fractions of their image, not in pixels, dropped", "train"]
-    assert (finding.count, finding.effect) == (3, Effect.CHANGES)
-    with pytest.raises(UserError, match=r"no usable box .* nothing to learn.*in fractions of their image, not in pixels"):
-        open_data(planted(train=fractions))
-
-
-def test_flags_and_areas_as_careless_tools_write_them(planted):
-    def careless(content):
-        for entry, crowd, area in zip(content["annotations"], ("0", "1", "False"), (0, 100, -4), strict=True):
-            entry.update(iscrowd=crowd, area=area)
-
-    train = open_data(planted(train=careless)).train
-    assert train.crowds.tolist() == [False, True, False]
-    assert train.areas.tolist() == [200, 100, 200], "width times height where the file has no area"
-
-
 def test_yolo_rows_are_found_by_line(tmp_path):
     for split, seed in (("train", 1), ("val", 2)):
         write_image(tmp_path / "images" / split / "a.png", scene(seed))
@@ -340,11 +309,14 @@ def test_voc_objects_are_found_by_number(tmp_path):
             "train/a.xml": voc([("cat", 1, 2, 30, 20), ("cat", 9, 9, 9, 20)]),
             "train/b.xml": "<annotation>",
             "valid/c.xml": voc([("cat", 1, 2, 30, 20)]),
+            "train.txt": "a\nb\nnone\n",
         },
     )
     for number, name in enumerate(("train/a", "train/b", "valid/c")):
         write_image(tmp_path / f"{name}.png", scene(number))
-    findings = found(Data(root=str(tmp_path)))
+    findings = found(Data(root=str(tmp_path), train_list="train.txt"))
+    listed = findings["images listed, but without an XML file", "train"]
+    assert listed.places == (f"{tmp_path / 'train' / 'none.xml'}",) and listed.remedy.startswith("annotate them")
     dropped = findings["boxes without width or height, dropped", "train"]
     assert dropped.places == (f"{tmp_path / 'train' / 'a.xml'}, object 2",)
     assert findings["annotation files that cannot be read", "train"].places == (str(tmp_path / "train" / "b.xml"),)

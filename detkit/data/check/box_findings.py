@@ -15,12 +15,13 @@ from detkit.data.files import SUFFIXES
 from detkit.data.packing import Packed, four_numbers
 from detkit.data.raw import MOST_PLACES, RawSplit, Split
 
-DROPPED, CLIPPED, LEFT_OUT = "dropped", "clipped", "left out"
+DROPPED, CLIPPED, LEFT_OUT, UNANNOTATED = "dropped", "clipped", "left out", "but without an XML file"
 """How what was done ends, in the words of readers and packing."""
 REMEDIES = {
     DROPPED: "runs leave them out, so that what they show is background; mend them, or remove them with --write",
     CLIPPED: "runs take the part inside; --write writes that",
     LEFT_OUT: f"restore their images, or convert them to one of {', '.join(sorted(SUFFIXES))}; or remove the labels",
+    UNANNOTATED: "annotate them, with no object where there is none, or take them out of the list",
 }
 
 

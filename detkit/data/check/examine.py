@@ -80,8 +80,9 @@ def check(data: Data, splits: Sequence[Split] = SPLITS, workers: int = 0) -> Che
 
 
 def _names(read: dict[Split, RawSplit], findings: list[Finding]) -> tuple[str, ...]:
-    """Return the class names of all splits, training's first; those that training lacks are a finding."""
+    """Return the class names of all splits, training's first; those that training lacks, or that look alike, are a finding."""
     named = [raw.categories.values() for raw in read.values()]
+    findings += [_twice(raw, split, groups) for split, raw in read.items() if (groups := _spellings(raw))]
     if len(read) == len(SPLITS):
         train, val = read["train"], read["val"]
         try:
@@ -93,6 +94,21 @@ def _names(read: dict[Split, RawSplit], findings: list[Finding]) -> tuple[str, .
                 Finding("categories that training does not know", Effect.REFUSED, "val", len(unknown), places, str(error))
             )
     return tuple(dict.fromkeys(name for names in named for name in names))
+
+
+def _spellings(raw: RawSplit) -> list[list[str]]:
+    """Return the class names of a split that differ from one another in capitals and spaces alone."""
+    groups: dict[str, list[str]] = {}
+    for name in raw.categories.values():
+        groups.setdefault("".join(name.split()).casefold(), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def _twice(raw: RawSplit, split: Split, groups: list[list[str]]) -> Finding:
+    """Return what is said of classes that have several names."""
+    places = tuple(f"{raw.where}, {' and '.join(map(repr, names))}" for names in groups[:MOST_PLACES])
+    remedy = "each is a class of its own; write one name for all of them, if they are one"
+    return Finding("class names that differ in capitals or spaces alone", Effect.CHANGES, split, len(groups), places, remedy)
 
 
 def _strays(reader: Reader, read: dict[Split, RawSplit], data: Data) -> list[Finding]:
