@@ -14,6 +14,8 @@ from detkit.data.raw import RawSplit
 TOLERANCE = 0.01
 """Pixels; COCO's own coordinates are rounded to hundredths, so that some boxes reach out of their image by as much."""
 
+SEVERAL = 10
+"""Boxes that are not all in the first pixel of their images by chance."""
 HUGE = 2**53
 """No number of an annotation is so large, and every array holds it."""
 
@@ -140,12 +142,12 @@ def _clip(xywh: np.ndarray, limits: np.ndarray) -> np.ndarray:
 
 
 def _in_fractions(xywh: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Return (N,) bool: all, where no box leaves the first pixel of its image, of (N, 2) width and height; else none."""
+    """Return (N,) bool: all, where no box of `SEVERAL` leaves the first pixel of its image, of (N, 2) sides; else none."""
     with np.errstate(invalid="ignore"):  # infinite boxes and those that are no numbers say nothing
         within = ((xywh[:, :2] + xywh[:, 2:] <= 1) & (limits > 1)).all(1)
     known = np.isfinite(xywh).all(1)
     whole = (xywh[known] == np.rint(xywh[known])).all()
-    return np.full(len(xywh), bool(known.any() and within[known].all() and not whole))
+    return np.full(len(xywh), bool(known.sum() >= SEVERAL and within[known].all() and not whole))
 
 
 def _is_crowd(value: Any) -> bool:

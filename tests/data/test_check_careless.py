@@ -35,11 +35,14 @@ def test_corners_in_place_of_sizes_are_no_slip(planted):
 
 def test_boxes_in_fractions_of_their_image_are_no_pixels(planted):
     def fractions(content):
-        for entry in content["annotations"]:
-            entry["bbox"] = [value / 100 for value in entry["bbox"]]
+        content["annotations"] *= 4
+        content["annotations"] = [
+            entry | {"id": number, "bbox": [(value + number) / 100 for value in entry["bbox"]]}
+            for number, entry in enumerate(content["annotations"], 1)
+        ]
 
     finding = found(planted(train=fractions))["boxes in fractions of their image, not in pixels, dropped", "train"]
-    assert (finding.count, finding.effect) == (3, Effect.CHANGES)
+    assert (finding.count, finding.effect) == (12, Effect.CHANGES)
     with pytest.raises(UserError, match=r"no usable box .* nothing to learn.*in fractions of their image, not in pixels"):
         open_data(planted(train=fractions))
 
