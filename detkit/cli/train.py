@@ -91,7 +91,8 @@ def report(result: Result) -> str:
         lines += [format_table(result.best), f"best epoch {result.best_epoch} by AP, in {result.seconds / 60:.1f} minutes"]
     elif not result.interrupted:
         lines.append("no AP: the validation images have no boxes")
-    lines += [f"{label:9} {path}" for label, path in result.paths.items()]
+    width = max(map(len, result.paths), default=0)
+    lines += [f"{label:{width}} {path}" for label, path in result.paths.items()]
     if result.interrupted:
         lines.append(f"interrupted; to go on: {resuming(result.run)}")
     return "\n".join(lines)

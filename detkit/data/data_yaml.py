@@ -57,7 +57,7 @@ def read_data_yaml(root: Path) -> DataYaml | None:
     It is data.yaml or dataset.yaml, or else the only YAML file there that has ``names``.
 
     Raises:
-        UserError: it is no YAML, there are several, or its names are wrong.
+        UserError: it is no YAML, there are several, or its names are wrong, or not as many as it says.
     """
     usual = [root / name for name in USUAL if (root / name).is_file()]
     files = usual[:1] or sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
@@ -69,8 +69,12 @@ def read_data_yaml(root: Path) -> DataYaml | None:
         raise UserError(f"{root} has several descriptions: {choice}; rename the one that counts to data.yaml")
     file, content = found[0]
     keypoints = content.get("kpt_shape")
+    names = _names(file, content["names"])
+    stated = content.get("nc", len(names))
+    if stated != len(names):
+        raise UserError(f"{file}: nc is {stated}, and there are {len(names)} names; mend whichever is wrong")
     shape = keypoints if isinstance(keypoints, list) and all(isinstance(n, int) for n in keypoints) else []
-    return DataYaml(file, _names(file, content["names"]), math.prod(shape) if shape else 0, content)
+    return DataYaml(file, names, math.prod(shape) if shape else 0, content)
 
 
 def _load(file: Path) -> Any:

@@ -146,6 +146,7 @@ def test_names(small, tmp_path):
         ("names: []", "'names' must be class names"),
         ("names: [cat, cat]", "two classes have the name 'cat'"),
         ("names: [cat", "is no YAML"),
+        ("nc: 3\nnames: [cat, dog]", "nc is 3, and there are 2 names; mend whichever is wrong"),
     ],
 )
 def test_bad_descriptions_are_a_sentence(small, yaml, sentence):
