@@ -156,8 +156,18 @@ def scramble(module: nn.Module, seed: int = 0, *, layers: bool = True) -> nn.Mod
     return module
 
 
-def near(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float, what: str, advice: str = "") -> None:
+def near(
+    found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float, what: str, advice: str = "", least: float = 1e-6
+) -> None:
     """Check that tensors are equal, up to a share of the largest value.
+
+    Args:
+        found: by the network in question.
+        expected: of each of them.
+        tolerance: as a share of the tensor's own largest value.
+        what: was done to the network in question, for the message.
+        advice: what to write instead.
+        least: what a tensor's largest value counts as at least; below, there is nothing but rounding.
 
     Raises:
         Broken: they aren't, or one is not finite.
@@ -171,5 +181,5 @@ def near(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float, 
             continue
         a, b = ours.double(), theirs.double()
         largest, difference = b.abs().max().item(), (a - b).abs().max().item()
-        if not difference <= tolerance * max(largest, 1e-6):
+        if not difference <= tolerance * max(largest, least):
             raise Broken(f"{what}: values differ by {difference:.2g} where the largest is {largest:.2g}", advice)
