@@ -36,10 +36,11 @@ def train_and_evaluate(detector, backend):
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
+def _fresh():
     """Compile anew, and draw what eager would: inductor's own random numbers are others, and so would be RT-DETR's noise."""
     torch.compiler.reset()
-    monkeypatch.setattr(inductor, "fallback_random", True)
+    with inductor.patch(fallback_random=True):
+        yield
 
 
 @pytest.mark.parametrize("spec", [small_yolo(), small_rtdetr(levels=2, head={"depth": 2})], ids=["yolo", "rtdetr"])
